@@ -3,9 +3,14 @@
 A sample is a `dict[str, Array]`; docs/conventions.md has this table with units in words.
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
+import cv2
 import numpy as np
+
+from shared.data.view import View
 
 Sample = dict[str, np.ndarray]
 
@@ -28,3 +33,90 @@ FIELDS = {
     "box": Field("box", np.float32, np.nan, ()),  # x0 y0 x1 y1 px
 }
 MAPS = tuple(name for name, field in FIELDS.items() if field.kind in {"colour", "label", "scalar", "vector"})
+
+
+def warp(sample: Sample, view: View, *, swaps: Mapping[str, np.ndarray] = MappingProxyType({})) -> Sample:
+    """The sample as the view sees it. Fields not in the table are dropped.
+
+    Args:
+        sample: fields of one picture; maps all of one size.
+        view: where to look.
+        swaps: field -> permutation of its ids under a mirror image (classes, keypoints); without one, ids stay.
+    """
+    swaps = swaps if view.flip else {}
+    return {
+        name: _MOVE[FIELDS[name].kind](name, value, view, swaps.get(name)) for name, value in sample.items() if name in FIELDS
+    }
+
+
+def _move_image(name: str, image: np.ndarray, view: View, swap: np.ndarray | None) -> np.ndarray:
+    factor = int(1 / max(view.scale, 1e-6))
+    if factor < 2:
+        return _sample(image, view, cv2.INTER_LINEAR, FIELDS[name].unknown)
+    # Shrunk by averages first: sampling a 4K photo at every fourth pixel would alias.
+    h, w = (max(1, n // factor) for n in image.shape[:2])
+    ratio = np.array([image.shape[1] / w, image.shape[0] / h])
+    linear = view.matrix[:, :2] * ratio  # small (x,y) -> view, through source = ratio * (small + .5) - .5
+    smaller = View(np.c_[linear, view.to_view(ratio / 2 - 0.5)], view.size, view.flip)
+    small = cv2.resize(image, (w, h), interpolation=cv2.INTER_AREA)
+    return _sample(small, smaller, cv2.INTER_LINEAR, FIELDS[name].unknown)
+
+
+def _move_labels(name: str, labels: np.ndarray, view: View, swap: np.ndarray | None) -> np.ndarray:
+    moved = _sample(labels, view, cv2.INTER_NEAREST, FIELDS[name].unknown)
+    if swap is None:
+        return moved
+    table = np.arange(256, dtype=np.uint8)
+    table[: len(swap)] = swap
+    return table[moved]
+
+
+def _move_scalar(name: str, values: np.ndarray, view: View, swap: np.ndarray | None) -> np.ndarray:
+    return _sample(values, view, cv2.INTER_NEAREST, FIELDS[name].unknown)
+
+
+def _move_vectors(name: str, vectors: np.ndarray, view: View, swap: np.ndarray | None) -> np.ndarray:
+    """Vectors turn with the picture. Their y points up and the picture's down, hence the two signs."""
+    moved = _sample(vectors, view, cv2.INTER_NEAREST, FIELDS[name].unknown)
+    up = np.diag([1.0, -1.0])
+    turn = up @ (view.matrix[:, :2] / view.scale) @ up
+    moved[..., :2] = moved[..., :2] @ turn.T.astype(moved.dtype)
+    return moved
+
+
+def _move_points(name: str, points: np.ndarray, view: View, swap: np.ndarray | None) -> np.ndarray:
+    """Points that leave the view become unknown."""
+    xy = view.to_view(points[:, :2].astype(np.float64))
+    inside = ((xy >= -0.5) & (xy < np.array(view.size[::-1]) - 0.5)).all(1)
+    moved = np.c_[xy, points[:, 2] * inside].astype(np.float32)
+    return moved if swap is None else moved[swap]
+
+
+def _move_box(name: str, box: np.ndarray, view: View, swap: np.ndarray | None) -> np.ndarray:
+    """The box around the moved corners."""
+    x0, y0, x1, y1 = (float(v) for v in box)
+    corners = view.to_view(np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]]))
+    return np.r_[corners.min(0), corners.max(0)].astype(np.float32)
+
+
+def _sample(array: np.ndarray, view: View, interpolation: int, unknown: float) -> np.ndarray:
+    H, W = view.size
+    border = (unknown,) * 4
+    return cv2.warpAffine(
+        np.ascontiguousarray(array),
+        view.matrix,
+        (W, H),
+        flags=interpolation,
+        borderMode=cv2.BORDER_CONSTANT,
+        borderValue=border,
+    )
+
+
+_MOVE = {
+    "colour": _move_image,
+    "label": _move_labels,
+    "scalar": _move_scalar,
+    "vector": _move_vectors,
+    "points": _move_points,
+    "box": _move_box,
+}

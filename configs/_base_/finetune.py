@@ -1,0 +1,31 @@
+"""Fine-tuning as Sapiens does it: AdamW, layer decay, 1024 x 768 (ECCV 2024; numbers from the official configs)."""
+
+from mmengine.config import read_base
+
+with read_base():
+    from .run import *
+
+from shared.data.photometric import Photometric
+from shared.data.view import Jitter
+from shared.dense.model import DenseModel
+from shared.vit.model import ViT
+
+model = dict(type=DenseModel)
+backbone = dict(type=ViT, size="300m", image_hw=(1024, 768))
+tasks = []
+decoder = None  # widths for all decoders, dict(type=Spec, up=..., refine=...); None: each task's official ones
+weights = dict()  # task -> factor of its losses
+
+train = dict(shards="data/humans/train")
+val = dict(shards="data/humans/val", limit=None)
+framing = None  # whole, boxes; None: as the tasks want it
+jitter = dict(type=Jitter)
+photometric = dict(type=Photometric)
+
+lr = 5e-4
+weight_decay = 0.1
+layer_decay = 0.85
+betas = (0.9, 0.999)
+warmup = 500
+iters = 20_000
+val_every = 1000

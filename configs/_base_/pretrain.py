@@ -1,0 +1,26 @@
+"""Masked autoencoding as Sapiens does it: 1024 x 1024, three quarters hidden, cls token (ECCV 2024; He et al. 2022)."""
+
+from mmengine.config import read_base
+
+with read_base():
+    from .run import *
+
+from pretrain.model import MaskedAutoencoder
+from shared.data.view import Jitter
+from shared.vit.model import ViT
+
+model = dict(type=MaskedAutoencoder)
+backbone = dict(type=ViT, size="300m", image_hw=(1024, 1024), cls=True, fixed_position=True)
+
+train = dict(shards="data/humans/photos")
+framing = "whole"
+jitter = dict(type=Jitter, scale=(1.0, 2.2), degrees=0.0, shift=0.2)
+photometric = None
+
+lr = 1.5e-4  # for 256 pictures per iteration; scale it with the batch (He et al. 2022, appendix A.1)
+weight_decay = 0.05
+layer_decay = 1.0
+betas = (0.9, 0.95)
+warmup = 4000
+iters = 160_000
+val_every = 1000  # of pictures only

@@ -1,0 +1,19 @@
+"""What every run has: how long, how fast, how often something is written. Leaves only; the rest is derived in code."""
+
+seed = 0
+device = "auto"  # cpu, cuda; auto: the GPU where there is one
+precision = "auto"  # fp32, bf16; auto: bf16 on GPUs that have it
+work_dir = None  # None: runs/<folder of the config>/<name of the config>
+init = None  # a backbone to start from: model.safetensors of a run, or a timm ViT's safetensors
+
+batch = 4  # pictures per process and micro-batch
+accumulate = 1  # micro-batches per iteration
+workers = 4  # processes that read ahead, per process
+clip = 1.0  # largest norm of the gradient; 0: as it is
+schedule = "cosine"  # after the warm-up: cosine, linear, constant
+ema = 0.0  # decay of averaged weights, for example 0.9999; 0: none
+
+log_every = 50
+save_every = 1000
+keep = 2  # checkpoints to go on from
+preview = 4  # pictures of fixed samples at every validation; 0: none

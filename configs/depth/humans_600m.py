@@ -1,0 +1,15 @@
+"""Depth at 1024 x 768 with the official head: 600m, 8 GPUs."""
+
+from mmengine.config import read_base
+
+with read_base():
+    from .._base_.finetune import *
+
+from tasks.depth.task import Depth
+
+backbone.update(size="600m", recompute=False)
+tasks = [dict(type=Depth)]
+init = "checkpoints/mae_600m.safetensors"
+train.update(shards="data/humans/depth-{000000..000511}.tar")
+val.update(shards="data/humans/depth-val")
+batch = 2

@@ -1,0 +1,123 @@
+"""Masked autoencoding: learn to see people without labels (He et al. 2022; Sapiens, ECCV 2024, section 3).
+
+Letters: B batch, N patches, n kept, D width, P = 3 * patch^2 numbers of a patch.
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pretrain.masking import choose, keep, noise_for, removed, restore
+from shared.task import Batch
+from shared.vit.block import NORM_EPS, Block
+from shared.vit.model import MEAN, STD, Normalise, ViT
+from shared.vit.position import resample, sincos
+
+
+class MaskedAutoencoder(nn.Module):
+    """Hide most patches, encode the rest, paint the hidden ones.
+
+    Args:
+        backbone: the encoder; with cls in the official models.
+        ratio: share of hidden patches.
+        dim: width of the decoder.
+        depth: its blocks.
+        heads: its heads.
+        norm_pix: each patch's target has zero mean and unit variance.
+        mean: of RGB in 0..255.
+        std: likewise.
+    """
+
+    tasks = ()  # nothing to score: the loss is the measure
+
+    def __init__(
+        self,
+        backbone: ViT,
+        *,
+        ratio: float = 0.75,
+        dim: int = 512,
+        depth: int = 8,
+        heads: int = 16,
+        norm_pix: bool = True,
+        mean: Sequence[float] = MEAN,
+        std: Sequence[float] = STD,
+    ) -> None:
+        super().__init__()
+        if not 0 < ratio < 1:
+            raise ValueError(f"the mask ratio is the share of hidden patches, between 0 and 1, not {ratio}")
+        self.ratio, self.norm_pix = ratio, norm_pix
+        self.normalise = Normalise(tuple(mean), tuple(std))
+        self.backbone = backbone
+        self.decoder_embed = nn.Linear(backbone.dim, dim)
+        self.mask_token = nn.Parameter(torch.zeros(1, 1, dim))
+        table = F.pad(sincos(dim, backbone.grid), (0, 0, backbone.extra, 0))[None]
+        self.decoder_pos_embed = nn.Parameter(table, requires_grad=False)
+        self.decoder_blocks = nn.ModuleList(Block(dim, heads) for _ in range(depth))
+        self.decoder_norm = nn.LayerNorm(dim, eps=NORM_EPS)
+        self.decoder_pred = nn.Linear(dim, 3 * backbone.patch**2)
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.xavier_uniform_(module.weight)
+                nn.init.zeros_(module.bias)
+        nn.init.normal_(self.mask_token, std=0.02)
+
+    def forward(self, image: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Normalised image (B,3,H,W), noise (B,N) -> painted patches (B,N,P), target (B,N,P), hidden (B,N) bool."""
+        tokens, grid = self.backbone.embed(image)
+        kept, order = choose(noise, self.ratio)
+        latent = self.backbone.encode(keep(tokens, kept))  # hidden patches cost nothing
+        painted = self._paint(latent, order, grid)
+        return painted, self.patchify(image), removed(order, kept.shape[1])
+
+    def _paint(self, latent: Tensor, order: Tensor, grid: tuple[int, int]) -> Tensor:
+        extra = self.backbone.extra
+        tokens = self.decoder_embed(latent)
+        tokens = torch.cat([tokens[:, :extra], restore(tokens[:, extra:], self.mask_token, order)], 1)
+        tokens = tokens + resample(self.decoder_pos_embed, self.backbone.grid, grid)
+        for block in self.decoder_blocks:
+            tokens = block(tokens)
+        return self.decoder_pred(self.decoder_norm(tokens))[:, extra:]
+
+    def patchify(self, image: Tensor) -> Tensor:
+        """(B,3,H,W) -> (B,N,P); a patch is ordered row, column, channel."""
+        p = self.backbone.patch
+        H, W = image.shape[-2:]
+        image = F.pad(image, (0, -W % p, 0, -H % p)).unflatten(3, (-1, p)).unflatten(2, (-1, p))  # (B,3,h,p,w,p)
+        return image.permute(0, 2, 4, 3, 5, 1).flatten(3).flatten(1, 2)
+
+    def unpatchify(self, patches: Tensor, grid: tuple[int, int]) -> Tensor:
+        """(B,N,P) -> (B,3,h*patch,w*patch)."""
+        p = self.backbone.patch
+        image = patches.unflatten(2, (p, p, 3)).unflatten(1, grid)  # (B,h,w,p,p,3)
+        return image.permute(0, 5, 1, 3, 2, 4).flatten(4, 5).flatten(2, 3)
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        """Mean squared error of the hidden patches. Needs `image` uint8 (B,3,H,W) and `position` (B,)."""
+        image = self.normalise(batch["image"])
+        painted, target, hidden = self(image, self._noise(batch))
+        if self.norm_pix:
+            target = (target - target.mean(2, keepdim=True)) / (target.var(2, keepdim=True) + 1e-6).sqrt()
+        error = ((painted.float() - target) ** 2).mean(2)  # (B,N)
+        return {"loss/mae/mse": (error * hidden).sum() / hidden.sum()}  # every picture hides the same number
+
+    @torch.no_grad()
+    def reconstruct(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """uint8 RGB of what the encoder saw (hidden patches grey), and of the picture as painted: (B,3,H,W) each."""
+        image = self.normalise(batch["image"])
+        painted, target, hidden = self(image, self._noise(batch))
+        if self.norm_pix:  # each painted patch is relative to its own mean and deviation, which only the truth knows
+            painted = painted * (target.var(2, keepdim=True) + 1e-6).sqrt() + target.mean(2, keepdim=True)
+        H, W = image.shape[-2:]
+        grid = (-(-H // self.backbone.patch), -(-W // self.backbone.patch))
+        seen = torch.where(hidden[..., None], 0, target)
+        full = torch.where(hidden[..., None], painted.float(), target)
+        return tuple(self._uint8(self.unpatchify(x, grid)[..., :H, :W]) for x in (seen, full))  # type: ignore[return-value]
+
+    def _noise(self, batch: Batch) -> Tensor:
+        h, w = (-(-n // self.backbone.patch) for n in batch["image"].shape[-2:])
+        return noise_for(batch["position"], h * w).to(batch["image"].device)
+
+    def _uint8(self, image: Tensor) -> Tensor:
+        return (image * self.normalise.std + self.normalise.mean).clamp(0, 255).round().to(torch.uint8)

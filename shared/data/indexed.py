@@ -1,0 +1,77 @@
+"""Indexed: shards -> a finite, ordered set with exact truth, for validation."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from shared.data.fields import Sample, warp
+from shared.data.shards import Shards
+from shared.data.stream import frame
+from shared.data.view import Size, View
+from shared.data.wanted import Wanted
+
+
+class Item(NamedTuple):
+    """One picture: what the network sees, and the truth at the picture's own size."""
+
+    index: int
+    image: Tensor  # (3,H,W) uint8, the view
+    view: View
+    source: np.ndarray  # (h,w,3) uint8, the picture
+    truth: dict[str, Tensor]  # per field, channels last, the picture's own size and pixels
+
+    @property
+    def source_hw(self) -> Size:
+        return self.source.shape[0], self.source.shape[1]
+
+
+class Indexed(Dataset):
+    """`indexed[i]` is an `Item`; the truth is never resampled.
+
+    Args:
+        shards: folder, brace pattern or list, see `Shards`.
+        size: (H,W) of the network's input.
+        wanted: the fields to score.
+        framing: `whole` or `boxes`.
+        limit: the first so many samples only; None: all.
+    """
+
+    def __init__(
+        self,
+        shards: str | Path | Sequence[str | Path],
+        *,
+        size: Size,
+        wanted: Wanted,
+        framing: str = "whole",
+        limit: int | None = None,
+    ) -> None:
+        self.shards = Shards(shards)
+        self.size: Size = (int(size[0]), int(size[1]))
+        self.wanted = wanted.over(self.shards)
+        self.framing = framing
+        self.limit = len(self.shards) if limit is None else min(limit, len(self.shards))
+
+    def __len__(self) -> int:
+        return self.limit
+
+    def __getitem__(self, index: int) -> Item:
+        if not 0 <= index < self.limit:
+            raise IndexError(index)
+        sample: Sample = self.wanted.translate(self.shards.read(index, only=self.wanted.reads))
+        source = sample["image"]
+        view = frame(sample, self.size, self.framing)
+        seen = warp({"image": source}, view)["image"]
+        sample |= self.wanted.fill(sample, (source.shape[0], source.shape[1]))
+        truth = {name: torch.from_numpy(np.ascontiguousarray(v)) for name, v in sample.items() if name != "image"}
+        return Item(index, torch.from_numpy(np.ascontiguousarray(seen.transpose(2, 0, 1))), view, source, truth)
+
+    def batches(self, batch: int, *, rank: int = 0, processes: int = 1) -> Iterator[list[Item]]:
+        """This process's share, every `processes`-th picture from `rank` on."""
+        indices = list(range(rank, len(self), processes))
+        for start in range(0, len(indices), batch):
+            yield [self[i] for i in indices[start : start + batch]]

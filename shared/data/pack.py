@@ -1,0 +1,205 @@
+"""Pack data sets into shards.
+
+    python -m shared.data.pack folder ~/photos --out data/photos --max-side 2048
+    python -m shared.data.pack ccp ~/ccp --out data/ccp-train --split train
+    python -m shared.data.pack synthetic --count 1000 --size 256x192 --out data/synthetic --workers 2
+
+Exit status: 0 when everything was packed, 1 when some photos were skipped (SHARDS/skipped.txt lists them), 2 when the input is
+unusable.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tqdm import tqdm
+
+from shared.data import tarindex
+from shared.data.photo import find_photos
+from shared.data.shards import write_shards
+from shared.data.sources import ccp, folder
+
+LISTED = 20  # skipped photos that are shown; all are in the file
+NUMBERED = "[0-9]" * 6 + "*.tar"
+
+
+class Packed(NamedTuple):
+    """What was written."""
+
+    shards: list[Path]
+    samples: int
+    size: int  # bytes
+
+
+class Source(NamedTuple):
+    """What there is to pack."""
+
+    samples: Iterable[tuple[str, Mapping[str, Any]]]
+    names: dict[str, list[str]]
+    total: int
+
+
+def pack(
+    samples: Iterable[tuple[str, Mapping[str, Any]]],
+    out: Path,
+    *,
+    names: Mapping[str, Sequence[str]] | None = None,
+    per_shard: int = 1000,
+    overwrite: bool = False,
+    total: int | None = None,
+    quiet: bool = False,
+) -> Packed:
+    """Write samples to a folder of shards, with a progress bar.
+
+    Args:
+        samples: (key, sample) pairs, see `write_shards`.
+        out: folder; refused if it holds shards already, unless `overwrite`, which deletes them first.
+        names: field -> names of its ids or rows.
+        per_shard: samples in a shard.
+        total: how many samples to expect, for the bar.
+        quiet: no bar.
+    """
+    out = Path(out)
+    _clear(out, overwrite)
+    with tqdm(total=total, unit=" samples", disable=quiet) as bar:
+        shards = write_shards(_counted(samples, bar), out, names=names, per_shard=per_shard)
+    return Packed(shards, sum(len(tarindex.load(shard).samples) for shard in shards), sum(shard.stat().st_size for shard in shards))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; the exit status is described at the top of this file."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    skipped: list[tuple[Path, str]] = []
+    try:
+        source = options.source(options, skipped)
+        packed = pack(
+            source.samples,
+            options.out,
+            names=source.names,
+            per_shard=options.per_shard,
+            overwrite=options.overwrite,
+            total=source.total,
+            quiet=options.quiet,
+        )
+        _report_skipped(skipped, options.out)
+    except (ValueError, OSError) as error:
+        sys.stderr.write(f"{parser.prog}: {error}\n")
+        return 2
+    sys.stdout.write(
+        f"packed {packed.samples} samples into {len(packed.shards)} shard(s), {packed.size / 1e6:.1f} MB, in {options.out}; "
+        f"skipped {len(skipped)}\n"
+    )
+    if not packed.samples:
+        sys.stderr.write(f"{parser.prog}: nothing was packed; no input could be read\n")
+        return 2
+    return 1 if skipped else 0
+
+
+def _counted(samples: Iterable[tuple[str, Mapping[str, Any]]], bar: tqdm) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    for pair in samples:
+        yield pair
+        bar.update()
+
+
+def _clear(out: Path, overwrite: bool) -> None:
+    """Make sure that the folder will hold the new shards and no others."""
+    if out.exists() and not out.is_dir():
+        raise FileExistsError(f"{out} is a file; --out names a folder, so choose another name")
+    old = sorted(out.glob("*.tar"))
+    if old and not overwrite:
+        raise FileExistsError(f"{out} already holds {len(old)} shards; choose another folder, or pass --overwrite to delete them")
+    foreign = sorted(set(old) - set(out.glob(NUMBERED)))
+    if foreign:
+        raise FileExistsError(f"{foreign[0]} was not made by pack and will not be deleted; choose another folder")
+    for shard in old:
+        tarindex.remove(shard)
+    (out / "skipped.txt").unlink(missing_ok=True)
+
+
+def _report_skipped(skipped: list[tuple[Path, str]], out: Path) -> None:
+    """Show the first sentences and keep all of them."""
+    if not skipped:
+        return
+    lines = [sentence for _, sentence in skipped]
+    (out / "skipped.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    more = [f"... and {len(lines) - LISTED} more, see {out / 'skipped.txt'}"] if len(lines) > LISTED else []
+    sys.stderr.write("skipped:\n" + "".join(f"  {line}\n" for line in lines[:LISTED] + more))
+
+
+def _folder(options: argparse.Namespace, skipped: list[tuple[Path, str]]) -> Source:
+    total = len(find_photos([options.folder]))
+    return Source(folder.samples(options.folder, max_side=options.max_side, skipped=skipped), {}, total)
+
+
+def _ccp(options: argparse.Namespace, skipped: list[tuple[Path, str]]) -> Source:
+    which = {"split": options.split, "unlabelled": options.unlabelled}
+    names = {} if options.unlabelled else ccp.names(options.folder)
+    return Source(ccp.samples(options.folder, skipped=skipped, **which), names, len(ccp.photos(options.folder, **which)))
+
+
+def _synthetic(options: argparse.Namespace, skipped: list[tuple[Path, str]]) -> Source:
+    from shared.data.synthetic import (
+        NAMES,
+        samples,
+    )  # here because the renderer is slow to import and the other sources need none
+
+    return Source(samples(options.count, seed=options.seed, hw=options.size, workers=options.workers), NAMES, options.count)
+
+
+def _parser() -> argparse.ArgumentParser:
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(prog="python -m shared.data.pack", description=__doc__, formatter_class=raw)
+    commands = parser.add_subparsers(title="sources", required=True, metavar="{folder,ccp,synthetic}")
+
+    def add(name: str, source: Any, text: str, example: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(
+            name, help=text, description=text, epilog=f"example:\n  {parser.prog} {example}", formatter_class=raw
+        )
+        command.set_defaults(source=source)
+        command.add_argument("--out", type=Path, required=True, metavar="SHARDS", help="folder for the shards")
+        command.add_argument("--per-shard", type=_positive, default=1000, metavar="N", help="samples in a shard (default 1000)")
+        command.add_argument("--overwrite", action="store_true", help="delete the shards that the folder holds already")
+        command.add_argument("--quiet", action="store_true", help="no progress bar")
+        return command
+
+    command = add(
+        "folder", _folder, "Pack the photos of a folder, images only.", "folder ~/photos --out data/photos --max-side 2048"
+    )
+    command.add_argument("folder", type=Path, metavar="DIR", help="searched to the bottom for photos")
+    command.add_argument("--max-side", type=_positive, metavar="N", help="scale larger photos down to N pixels on the longer side")
+
+    command = add("ccp", _ccp, "Pack Clothing Co-Parsing.", "ccp ~/ccp --out data/ccp-train --split train")
+    command.add_argument("folder", type=Path, metavar="DIR", help="holds images/, labels/ and labels.json")
+    command.add_argument("--split", choices=ccp.SPLITS, help="every fourth labelled photo is val, the others train (default both)")
+    command.add_argument(
+        "--unlabelled", action="store_true", help="images alone, and those of unlabelled/ too (the latter count as train)"
+    )
+
+    example = "synthetic --count 1000 --seed 0 --size 256x192 --out data/synthetic --workers 2"
+    command = add("synthetic", _synthetic, "Render people whose image, parts, depth, normals and keypoints agree.", example)
+    command.add_argument("--count", type=_positive, default=1000, metavar="N", help="pictures (default 1000)")
+    command.add_argument("--seed", type=int, default=0, help="another seed gives other people (default 0)")
+    command.add_argument("--size", type=_size, default=(256, 192), metavar="HxW", help="pixels, height first (default 256x192)")
+    command.add_argument("--workers", type=_positive, default=1, metavar="N", help="processes (default 1); changes no picture")
+    return parser
+
+
+def _positive(text: str) -> int:
+    number = int(text) if text.isdecimal() else 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} must be a whole number of at least 1")
+    return number
+
+
+def _size(text: str) -> tuple[int, int]:
+    height, cross, width = text.partition("x")
+    if not cross:
+        raise argparse.ArgumentTypeError(f"{text!r} must be height x width in pixels, such as 256x192")
+    return _positive(height), _positive(width)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

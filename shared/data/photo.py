@@ -1,0 +1,300 @@
+"""Photos: find them, size them, read them as RGB. The only place that opens a picture somebody else made.
+
+Everything a photo can be ends as uint8 RGB (H, W, 3) with its EXIF orientation applied: grey, palette, CMYK, 16 bits (the
+high byte is kept, nothing is clipped), animations (their first frame). Transparency is composed over white: what lies under a
+cut-out is often garbage, and white is what a viewer shows. Colour profiles are ignored, as OpenCV ignores them.
+"""
+
+import glob
+import io
+import os
+import threading
+import warnings
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+from PIL.TiffImagePlugin import TiffImageFile
+
+# Compared in lower case.
+PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif", ".jp2"})
+# EPS is left out: Pillow would hand it to ghostscript.
+FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF", "JPEG2000")
+MAX_PIXELS = 400_000_000  # 1.2 GB as uint8 RGB
+ORIENTATION = 0x0112  # the EXIF tag; 1 is upright, 5 to 8 swap height and width
+TURN = Image.Transpose
+UPRIGHT = {
+    2: TURN.FLIP_LEFT_RIGHT,
+    3: TURN.ROTATE_180,
+    4: TURN.FLIP_TOP_BOTTOM,
+    5: TURN.TRANSPOSE,
+    6: TURN.ROTATE_270,
+    7: TURN.TRANSVERSE,
+    8: TURN.ROTATE_90,
+}
+
+# Pillow's bomb limit and Python's warning filters belong to the whole process, so one thread at a time borrows them.
+_BORROWED = threading.RLock()
+if hasattr(os, "register_at_fork"):  # a child must not inherit the lock held by a thread that it does not have
+    os.register_at_fork(before=_BORROWED.acquire, after_in_parent=_BORROWED.release, after_in_child=_BORROWED.release)
+
+
+class UnreadablePhoto(ValueError):
+    """A file that should be a photo and is not; the message names the file, what it looks like and what to do."""
+
+
+class Found(NamedTuple):
+    """A photo to read and the name, unique among its companions, under which its answers are written."""
+
+    path: Path
+    name: str  # "sub/dir/photo": relative, no suffix unless two photos would share the name
+
+
+class Header(NamedTuple):
+    """What a photo says about itself before any pixel is decoded."""
+
+    format: str  # Pillow's name: "JPEG", "PNG", ...
+    mode: str  # Pillow's name: "RGB", "L", "CMYK", "I;16", ...
+    orientation: int  # EXIF, 1 to 8; 1 is upright
+    hw: tuple[int, int]  # as shown: EXIF orientation applied
+
+
+def read_photo(source: Path | bytes, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """Decode a photo to uint8 RGB (H, W, 3), upright.
+
+    Args:
+        source: the file, or its content.
+        max_pixels: refuse larger photos before decoding them.
+
+    Raises:
+        UnreadablePhoto: the file is missing, damaged, too large or no picture.
+    """
+    with _opened(source) as image:
+        _refuse_large(source, image.size, max_pixels)
+        try:
+            image.load()
+            rgb = _as_rgb(image)
+            turn = UPRIGHT.get(_orientation(image))
+            return np.array(rgb if turn is None else rgb.transpose(turn))
+        except Exception as error:  # Pillow raises nearly everything on damaged files, SyntaxError and struct.error included
+            raise UnreadablePhoto(_sentence(source, error)) from error
+
+
+def photo_size(source: Path | bytes) -> tuple[int, int]:
+    """(H, W) of the photo as `read_photo` would return it, from its header alone."""
+    return photo_header(source).hw
+
+
+def photo_header(source: Path | bytes) -> Header:
+    """Format, mode, orientation and size of a photo, read without decoding it."""
+    with _opened(source) as image:
+        orientation = _orientation(image)
+        # Pillow gives the size of a TIFF file as shown, but of all others as stored.
+        width, height = (image.tag_v2[256], image.tag_v2[257]) if isinstance(image, TiffImageFile) else image.size
+        return Header(image.format or "", image.mode, orientation, (width, height) if orientation >= 5 else (height, width))
+
+
+def find_photos(inputs: Sequence[Path | str]) -> list[Found]:
+    """List the photos named by files, folders (searched to the bottom, sorted), globs and `.txt` lists, each once.
+
+    A list holds one path per line, relative to the list itself; blank lines and lines that begin with # are skipped. Files
+    named one by one are taken whatever their suffix; folders and globs give files with one of PHOTO_SUFFIXES and none hidden.
+
+    Raises:
+        FileNotFoundError: an input does not exist or a glob matches nothing.
+        ValueError: a folder or list holds no photo, or there is no input at all.
+    """
+    if isinstance(inputs, (str, Path)):
+        raise TypeError(f"find_photos takes a list of inputs, not one {type(inputs).__name__}; pass [{str(inputs)!r}]")
+    if not inputs:
+        raise ValueError("no photos to read: no input was given; name files, folders, globs or a .txt list")
+    found: dict[str, list[str]] = {}  # absolute path -> names to try, shortest first
+    for entry in inputs:
+        for path, relative in _expand(str(entry)):
+            found.setdefault(os.path.abspath(path), [relative.with_suffix("").as_posix(), relative.as_posix()])
+    return [Found(Path(path), name) for path, name in zip(found, _unique_names(found))]
+
+
+def _expand(entry: str) -> Iterator[tuple[Path, Path]]:
+    """(path, path relative to what the user named) of every photo an input stands for."""
+    path = Path(entry).expanduser()
+    if path.is_dir():
+        photos = list(_walk(path))
+        if not photos:
+            raise ValueError(f"folder {path} holds no photo; its files should end in {', '.join(sorted(PHOTO_SUFFIXES))}")
+        yield from ((photo, photo.relative_to(path)) for photo in photos)
+    elif path.suffix.lower() == ".txt" and path.is_file():
+        yield from ((photo, Path(photo.name)) for photo in _listed(path))
+    elif path.exists():
+        yield path, Path(path.name)
+    elif glob.has_magic(entry):
+        yield from _matched(path)
+    else:
+        raise FileNotFoundError(f"there is no file or folder {path}; check the spelling (the working folder is {Path.cwd()})")
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    """Photos under a folder in sorted order; links are followed, but no folder is entered twice."""
+    seen = set()
+    for root, folders, files in os.walk(folder, followlinks=True):
+        real = os.path.realpath(root)
+        folders[:] = sorted(name for name in folders if not name.startswith(".")) if real not in seen else []
+        for name in sorted(files) if real not in seen else ():
+            if _is_photo(name):
+                yield Path(root, name)
+        seen.add(real)
+
+
+def _listed(path: Path) -> Iterator[Path]:
+    """The files named by a .txt list."""
+    try:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
+    except UnicodeDecodeError as error:
+        raise ValueError(f"list {path} is not UTF-8 text; write one path per line") from error
+    if not any(line and not line.startswith("#") for line in lines):
+        raise ValueError(f"list {path} names no photo; write one path per line, relative to the list")
+    for number, line in enumerate(lines, 1):
+        if line and not line.startswith("#"):
+            photo = path.parent / Path(line).expanduser()
+            if not photo.is_file():
+                raise FileNotFoundError(f"{path}:{number} names {photo}, which does not exist; paths are relative to the list")
+            yield photo
+
+
+def _matched(pattern: Path) -> Iterator[tuple[Path, Path]]:
+    """Photos that a glob matches (** crosses folders), with their paths relative to the part before the first wildcard."""
+    fixed = Path()
+    for part in pattern.parts[:-1]:
+        if glob.has_magic(part):
+            break
+        fixed /= part
+    matches = sorted(glob.glob(str(pattern), recursive=True))
+    photos = [match for match in map(Path, matches) if match.is_file() and _is_photo(match.name)]
+    if not photos:
+        seen = f"matches {len(matches)} paths, none a photo" if matches else "matches nothing"
+        raise FileNotFoundError(f"{pattern} {seen}; check the pattern, or name the folder itself")
+    yield from ((photo, photo.relative_to(fixed)) for photo in photos)
+
+
+def _is_photo(name: str) -> bool:
+    """Judged by the file name: a known suffix and not hidden (macOS leaves ._photo.jpg beside photo.jpg)."""
+    return not name.startswith(".") and os.path.splitext(name)[1].lower() in PHOTO_SUFFIXES
+
+
+def _unique_names(found: dict[str, list[str]]) -> list[str]:
+    """One name for each absolute path: its stem or, while others want the same, with its suffix, then with more parents."""
+    choices = []
+    for path, names in found.items():
+        parts = Path(path).parts[1:]
+        longer = ["/".join(parts[-n:]) for n in range(1, len(parts) + 1)]
+        choices.append(names + [name for name in longer if len(name) > len(names[-1])])
+    level = [0] * len(choices)
+    while True:
+        names = [options[n] for options, n in zip(choices, level)]
+        wanted = Counter(names)
+        if len(wanted) == len(names):
+            return names
+        # The longest choices are whole paths and differ, so in every clash somebody can still move on.
+        level = [min(n + (wanted[name] > 1), len(options) - 1) for name, n, options in zip(names, level, choices)]
+
+
+@cache
+def _formats() -> list[str]:
+    Image.init()
+    return [name for name in FORMATS if name in Image.OPEN]  # what this build of Pillow knows
+
+
+@contextmanager
+def _opened(source: Path | bytes) -> Iterator[Image.Image]:
+    """A Pillow image with its header parsed and no pixel decoded; whatever Pillow raises becomes an UnreadablePhoto."""
+    with _BORROWED, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None  # read_photo checks the size itself
+        try:
+            image = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=_formats())
+        except Exception as error:  # see read_photo
+            raise UnreadablePhoto(_sentence(source, error)) from error
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
+    with image:
+        yield image
+
+
+def _orientation(image: Image.Image) -> int:
+    """EXIF orientation 1 to 8; damaged EXIF counts as upright, and so does EXIF behind the pixels (a PNG may put it there)."""
+    with _BORROWED, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            value = Image.Image.getexif(image).get(ORIENTATION, 1)  # the PNG plugin's own would decode the pixels
+        except Exception:  # the photo is good, only its notes are not
+            return 1
+    return value if value in range(1, 9) else 1
+
+
+def _as_rgb(image: Image.Image) -> Image.Image:
+    """Any Pillow mode as RGB: 16 bits by their high byte, transparency over white."""
+    if image.mode.startswith("I"):
+        levels = np.asarray(image)
+        if levels.size and (levels.min() < 0 or levels.max() > 0xFFFF):
+            raise ValueError("its grey levels need more than 16 bits; save it with 8 or 16")
+        return Image.fromarray((levels >> 8).astype(np.uint8)).convert("RGB")
+    if image.mode == "F":
+        raise ValueError("it holds floating-point numbers; save it with 8 or 16 bits")
+    if image.has_transparency_data:
+        cutout = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", cutout.size, "white"), cutout).convert("RGB")
+    return image.convert("RGB")
+
+
+def _refuse_large(source: Path | bytes, size_wh: tuple[int, int], max_pixels: int) -> None:
+    width, height = size_wh
+    if width * height > max_pixels:
+        raise UnreadablePhoto(
+            f"{_called(source)} says it has {height} x {width} pixels, more than the {max_pixels:,} allowed; "
+            "scale it down, or pass a larger max_pixels if you trust it"
+        )
+
+
+def _called(source: Path | bytes) -> str:
+    return f"a photo of {len(source)} bytes" if isinstance(source, bytes) else str(source)
+
+
+def _sentence(source: Path | bytes, error: Exception) -> str:
+    """Say what an unreadable file is instead of a photo, and what to do about it."""
+    called = _called(source)
+    if isinstance(source, bytes):
+        head, size = source[:512], len(source)
+    elif not os.path.lexists(source):
+        return f"{called} does not exist; check the path"
+    else:
+        try:
+            with open(source, "rb") as file:
+                head, size = file.read(512), os.path.getsize(source)
+        except OSError as reason:
+            return f"{called} cannot be opened ({reason.strerror}); check that it is a file and that you may read it"
+    return f"{called} {_looks(head, size, error)}"
+
+
+def _looks(head: bytes, size: int, error: Exception) -> str:
+    """The predicate of the sentence, judged from the first bytes."""
+    start = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    known = (b"\xff\xd8", b"\x89png", b"gif8", b"bm", b"ii*\x00", b"mm\x00*")
+    if size == 0:
+        return "is empty; copy or download it again"
+    if start.startswith(b"version https://git-lfs"):
+        return "is a git-lfs pointer, not a photo; run `git lfs pull` to fetch the photo"
+    if start.startswith((b"<!doctype html", b"<html", b"<head", b"<?xml", b"<svg")):
+        return "is a web page or other markup, not a photo; the download went wrong, fetch it again"
+    if head[4:8] == b"ftyp" and head[8:12] in {b"heic", b"heix", b"mif1", b"msf1", b"hevc"}:
+        return "is a HEIC photo, which Pillow cannot read; convert it to JPEG or PNG"
+    if all(byte >= 32 or byte in b"\t\r\n" for byte in head):
+        return "is text, not a photo; check what was saved under this name"
+    if start.startswith(known) or head[8:12] in {b"WEBP", b"avif"}:
+        reason = str(error).strip(".") or type(error).__name__
+        return f"is a damaged or unsupported picture of {size} bytes ({reason}); copy it again or convert it to PNG"
+    return "is not a picture in a known format; convert it to JPEG or PNG"

@@ -1,0 +1,63 @@
+"""Changes of colour, sharpness and noise: the image only, never the labels."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Photometric:
+    """Random changes of a uint8 RGB image; the first four ranges are those of the official fine-tuning configs.
+
+    Args:
+        brightness: added to all channels, up to this much either way, in levels of 0..255.
+        contrast: factor 1 - contrast .. 1 + contrast.
+        saturation: factor 1 - saturation .. 1 + saturation.
+        hue: turned by up to this many OpenCV half-degrees.
+        noise: standard deviation of Gaussian noise, levels, drawn from 0 to this.
+        blur: standard deviation of a Gaussian blur, pixels, drawn from 0 to this.
+        jpeg: lowest JPEG quality that the image may be passed through; 100 turns it off.
+        probability: of each change by itself.
+    """
+
+    brightness: float = 32.0
+    contrast: float = 0.5
+    saturation: float = 0.5
+    hue: float = 18.0
+    noise: float = 8.0
+    blur: float = 1.0
+    jpeg: int = 60
+    probability: float = 0.5
+
+    def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """(H,W,3) uint8 -> (H,W,3) uint8."""
+        # Every number is drawn whether it is used or not: switching one change off leaves the others as they were.
+        does = rng.random(6) < self.probability
+        signed = rng.uniform(-1, 1, 4)
+        strength = rng.random(3)
+        seed = int(rng.integers(2**31))
+        if does[0] or does[1]:
+            add = self.brightness * signed[0] * does[0]
+            factor = 1 + self.contrast * signed[1] * does[1]
+            table = np.clip(np.arange(256) * factor + add, 0, 255).round().astype(np.uint8)
+            image = cv2.LUT(np.ascontiguousarray(image), table)
+        if does[2] or does[3]:
+            image = self._colour(image, 1 + self.saturation * signed[2] * does[2], self.hue * signed[3] * does[3])
+        if does[4] and self.blur * strength[0] > 0.1:
+            image = cv2.GaussianBlur(image, (0, 0), self.blur * strength[0])
+        if does[5] and self.noise > 0:
+            grain = np.random.default_rng(seed).normal(0, self.noise * strength[1], image.shape)
+            image = np.clip(image + grain, 0, 255).round().astype(np.uint8)
+        if does[4] and does[5] and self.jpeg < 100:
+            quality = int(self.jpeg + strength[2] * (100 - self.jpeg))
+            _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
+            image = cv2.imdecode(data, cv2.IMREAD_COLOR)
+        return image
+
+    @staticmethod
+    def _colour(image: np.ndarray, saturation: float, hue: float) -> np.ndarray:
+        hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV).astype(np.float32)
+        hsv[..., 0] = (hsv[..., 0] + hue) % 180
+        hsv[..., 1] = np.clip(hsv[..., 1] * saturation, 0, 255)
+        return cv2.cvtColor(hsv.round().astype(np.uint8), cv2.COLOR_HSV2RGB)

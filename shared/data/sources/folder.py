@@ -1,0 +1,59 @@
+"""A folder of photos -> samples that hold an image and nothing else."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+
+from shared.data.photo import UnreadablePhoto, find_photos, photo_header, read_photo
+
+
+def samples(
+    folder: Path, *, max_side: int | None = None, skipped: list[tuple[Path, str]] | None = None
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield (key, {"image": ...}) for every readable photo under a folder, in sorted order.
+
+    Args:
+        folder: searched to the bottom.
+        max_side: pixels; larger photos are scaled down until their longer side is this long.
+        skipped: (path, sentence) of every unreadable photo is appended here; without it such a photo raises UnreadablePhoto.
+    """
+    taken: set[str] = set()
+    for path, name in find_photos([folder]):
+        try:
+            image = photo(path, max_side=max_side)
+        except UnreadablePhoto as error:
+            if skipped is None:
+                raise
+            skipped.append((path, str(error)))
+            continue
+        yield _key(name, taken), {"image": image}
+
+
+def photo(path: Path, *, max_side: int | None = None) -> Any:
+    """What a shard should hold for a photo: its own JPEG bytes where they will do, else uint8 RGB (H, W, 3).
+
+    They will do if the photo is upright, grey or RGB and not too large. Every photo is decoded once: a header proves nothing.
+    """
+    image = read_photo(path)
+    header = photo_header(path)
+    scale = 1 if max_side is None else max_side / max(header.hw)
+    if scale < 1:
+        height, width = (max(1, round(side * scale)) for side in header.hw)
+        return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+    if header.format in {"JPEG", "MPO"} and header.mode in {"RGB", "L"} and header.orientation == 1:
+        return path.read_bytes()
+    return image
+
+
+def _key(name: str, taken: set[str]) -> str:
+    """A key from a file name: a key's last part has no dot, and no two are alike."""
+    folder, slash, stem = name.rpartition("/")
+    stem = stem.replace(".", "_")
+    key, copies = folder + slash + stem, 1
+    while key in taken:
+        copies += 1
+        key = f"{folder}{slash}{stem}_{copies}"
+    taken.add(key)
+    return key

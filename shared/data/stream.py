@@ -1,0 +1,102 @@
+"""Stream: shards -> endless training samples. What comes at position p depends on the seed and p alone."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from shared.data.fields import FIELDS, Sample, warp
+from shared.data.order import Order
+from shared.data.photometric import Photometric
+from shared.data.shards import DamagedSample, Shards
+from shared.data.view import Jitter, Size, View
+from shared.data.wanted import Wanted
+
+log = logging.getLogger(__name__)
+TRIES = 100  # damaged samples in a row before the stream gives up
+
+
+class Stream(Dataset):
+    """Endless training samples: `stream[p]` for any p >= 0.
+
+    A sample is a dict of tensors, of one shape for all p: `image` (3,H,W) uint8, `position` () int64, and each wanted field at the
+    size of the view, unknown where the shard has none. A damaged sample is replaced by its successor, and named once in the log.
+
+    Args:
+        shards: folder, brace pattern or list, see `Shards`.
+        size: (H,W) of the network's input.
+        wanted: the fields that the model needs beside the image.
+        framing: `whole`, the picture; `boxes`, the person in its box, as far as it has one.
+        jitter: how far views stray; None: not at all.
+        photometric: how colours change; None: not at all.
+        seed: of the order and of every change.
+        window: shards that are shuffled together.
+
+    Raises:
+        ValueError: no sample, or no sample with a wanted field among the first ones.
+    """
+
+    def __init__(
+        self,
+        shards: str | Path | Sequence[str | Path],
+        *,
+        size: Size,
+        wanted: Wanted | None = None,
+        framing: str = "whole",
+        jitter: Jitter | None = None,
+        photometric: Photometric | None = None,
+        seed: int = 0,
+        window: int = 16,
+    ) -> None:
+        self.shards = Shards(shards)
+        self.size: Size = (int(size[0]), int(size[1]))
+        self.wanted = (wanted or Wanted({})).over(self.shards)
+        self.framing, self.jitter, self.photometric, self.seed = framing, jitter, photometric, seed
+        self.order = Order(self.shards.counts, seed=seed, window=window)
+
+    def __len__(self) -> int:
+        return 2**62  # endless; the batch sampler says where to stop
+
+    def __getitem__(self, position: int) -> dict[str, Tensor]:
+        sample = self._read(position)
+        rng = np.random.default_rng([self.seed, position])
+        view = frame(sample, self.size, self.framing)
+        if self.jitter is not None:
+            view = self.jitter(view, rng)
+        seen = warp(sample, view, swaps=self.wanted.swaps)
+        if self.photometric is not None:
+            seen["image"] = self.photometric(seen["image"], rng)
+        return tensors(seen, self.wanted.fill(seen, self.size)) | {"position": torch.tensor(position)}
+
+    def _read(self, position: int) -> Sample:
+        for attempt in range(TRIES):
+            index = self.order[position + attempt]
+            try:
+                return self.wanted.translate(self.shards.read(index, only=self.wanted.reads))
+            except DamagedSample as error:
+                log.warning("%s; the next sample takes its place", error)
+        raise DamagedSample(
+            f"{TRIES} samples in a row are damaged, the last is {self.shards.key(index)!r}; pack the shards again"
+        )
+
+
+def frame(sample: Sample, size: Size, framing: str) -> View:
+    """The plain view of a sample: its person's box where boxes are asked for and there is one, else the whole picture."""
+    if framing == "boxes" and np.isfinite(sample.get("box", np.nan)).all():
+        return View.box(sample["box"], size)
+    if framing not in ("whole", "boxes"):
+        raise ValueError(f"there is no framing {framing!r}; choose whole or boxes")
+    return View.whole((sample["image"].shape[0], sample["image"].shape[1]), size)
+
+
+def tensors(sample: Sample, unknown: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
+    """Arrays -> tensors; colours and vectors channels first; `unknown` stands in for fields that are not there."""
+    out = {}
+    for name, value in {**unknown, **sample}.items():
+        tensor = torch.from_numpy(np.ascontiguousarray(value))
+        out[name] = tensor.movedim(-1, 0).contiguous() if FIELDS[name].kind in ("colour", "vector") else tensor
+    return out

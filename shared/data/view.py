@@ -1,0 +1,100 @@
+"""A View maps a picture onto the network's input: one 2x3 similarity that every field obeys."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+Size = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class View:
+    """Source pixels -> view pixels.
+
+    Args:
+        matrix: (2,3) float64, source (x,y,1) -> view (x,y); pixel centres at integers.
+        size: (H,W) of the view.
+        flip: the view is a mirror image, so left and right change places.
+    """
+
+    matrix: np.ndarray
+    size: Size
+    flip: bool = False
+
+    @classmethod
+    def whole(cls, source_hw: Size, size: Size) -> "View":
+        """The whole picture, aspect kept, centred; what remains of the view is unknown."""
+        (h, w), (H, W) = source_hw, size
+        return cls.about(((w - 1) / 2, (h - 1) / 2), min(H / h, W / w), size)
+
+    @classmethod
+    def box(cls, box: np.ndarray, size: Size, *, padding: float = 1.25) -> "View":
+        """One person: the box (x0,y0,x1,y1 px) grown by `padding` and to the aspect of the view (Sapiens' factor is 1.25).
+
+        Raises:
+            ValueError: the box is not finite.
+        """
+        if not np.isfinite(box).all():
+            raise ValueError(f"the box {np.asarray(box).tolist()} is not finite; give x0 y0 x1 y1 in pixels")
+        x0, y0, x1, y1 = (float(v) for v in box)
+        w, h = max(x1 - x0 + 1, 1.0), max(y1 - y0 + 1, 1.0)  # a box of one pixel is a box
+        return cls.about(((x0 + x1) / 2, (y0 + y1) / 2), min(size[0] / h, size[1] / w) / padding, size)
+
+    @classmethod
+    def about(
+        cls, centre_xy: tuple[float, float], scale: float, size: Size, *, degrees: float = 0, flip: bool = False
+    ) -> "View":
+        """`centre_xy` of the source goes to the middle of the view, scaled, turned (counter-clockwise as seen), mirrored last."""
+        a = np.deg2rad(degrees)
+        linear = scale * np.array([[np.cos(a), np.sin(a)], [-np.sin(a), np.cos(a)]])
+        if flip:
+            linear = np.diag([-1.0, 1.0]) @ linear
+        middle = np.array([(size[1] - 1) / 2, (size[0] - 1) / 2])
+        return cls(np.c_[linear, middle - linear @ np.asarray(centre_xy, float)], size, flip)
+
+    @property
+    def scale(self) -> float:
+        """View pixels per source pixel."""
+        return float(np.sqrt(abs(np.linalg.det(self.matrix[:, :2]))))
+
+    @property
+    def inverse(self) -> np.ndarray:
+        """(2,3) view -> source."""
+        linear = np.linalg.inv(self.matrix[:, :2])
+        return np.c_[linear, -linear @ self.matrix[:, 2]]
+
+    def to_view(self, xy: np.ndarray) -> np.ndarray:
+        """Source points (...,2) -> view points (...,2)."""
+        return xy @ self.matrix[:, :2].T + self.matrix[:, 2]
+
+    def to_source(self, xy: np.ndarray) -> np.ndarray:
+        """View points (...,2) -> source points (...,2)."""
+        return xy @ self.inverse[:, :2].T + self.inverse[:, 2]
+
+
+@dataclass(frozen=True)
+class Jitter:
+    """How far a training view may stray from the plain one.
+
+    Args:
+        scale: factor, drawn log-uniformly between the two.
+        degrees: turned by up to this much either way.
+        shift: moved by up to this share of the view's height and width.
+        flip: probability of a mirror image.
+    """
+
+    scale: tuple[float, float] = (0.75, 1.5)
+    degrees: float = 30.0
+    shift: float = 0.1
+    flip: float = 0.5
+
+    def __call__(self, view: View, rng: np.random.Generator) -> View:
+        """Another view of what `view` shows: same size, near its middle."""
+        (H, W), middle = view.size, np.array([(view.size[1] - 1) / 2, (view.size[0] - 1) / 2])
+        factor = np.exp(rng.uniform(*np.log(self.scale)))
+        degrees = rng.uniform(-self.degrees, self.degrees)
+        moved = middle + rng.uniform(-self.shift, self.shift, 2) * (W, H)
+        flip = bool(rng.random() < self.flip)
+        turn = View.about((moved[0], moved[1]), factor, view.size, degrees=degrees, flip=flip)
+        linear = turn.matrix[:, :2] @ view.matrix[:, :2]
+        return View(np.c_[linear, turn.to_view(view.matrix[:, 2])], view.size, view.flip != flip)

@@ -1,0 +1,97 @@
+"""What a model needs of a sample: which fields, and in whose vocabulary."""
+
+from collections.abc import Mapping
+from functools import cached_property
+
+import numpy as np
+
+from shared.data.fields import FIELDS, Sample
+from shared.data.shards import Shards
+from shared.data.view import Size
+from shared.vocabulary import Vocabulary
+
+PROBED = 64  # samples looked at before a field is declared missing
+
+
+class Wanted:
+    """Fields by name, each with its vocabulary or None.
+
+    Data name their own classes and points; `translate` maps them onto the model's by name, so that data sets with different
+    labels train one model: a class that the model does not know becomes unknown, as does a point that the data lack.
+    """
+
+    def __init__(self, fields: Mapping[str, Vocabulary | None]) -> None:
+        self.fields = dict(fields)
+        self._maps: dict[str, np.ndarray] = {}
+
+    def over(self, shards: Shards) -> "Wanted":
+        """The same, bound to the names of these shards.
+
+        Raises:
+            ValueError: no sample has a wanted field, or none of its names is known to the model.
+        """
+        bound = Wanted(self.fields)
+        held = set().union(*(shards.fields(i) for i in np.linspace(0, len(shards) - 1, min(PROBED, len(shards)), dtype=int)))
+        for name, vocabulary in self.fields.items():
+            if name not in held:
+                raise ValueError(
+                    f"no sample has the field {name!r} that the task needs; the shards hold {', '.join(sorted(held))}"
+                )
+            names = shards.names.get(name)
+            if vocabulary is None or names is None:
+                continue
+            bound._maps[name] = _translation(name, names, vocabulary)
+        return bound
+
+    @property
+    def reads(self) -> set[str]:
+        """The fields to decode."""
+        return {"image", "box", *self.fields}
+
+    @cached_property
+    def swaps(self) -> dict[str, np.ndarray]:
+        """Field -> permutation of its ids in a mirror image."""
+        return {name: vocabulary.swap for name, vocabulary in self.fields.items() if vocabulary is not None}
+
+    def translate(self, sample: Sample) -> Sample:
+        """The sample in the model's vocabulary."""
+        for name, table in self._maps.items():
+            if name not in sample:
+                continue
+            if FIELDS[name].kind == "label":
+                sample[name] = table[sample[name]]
+            else:  # row k of the model is row table[k] of the data; the appended row is the unknown point
+                points = np.concatenate([sample[name], np.zeros((1, 3), np.float32)])
+                sample[name] = points[table]
+        return sample
+
+    def fill(self, sample: Sample, size: Size) -> Sample:
+        """Unknown values for the wanted fields that the sample lacks."""
+        missing = [name for name in (*self.fields, "box") if name not in sample]
+        return {name: self._unknown(name, size) for name in missing}
+
+    def _unknown(self, name: str, size: Size) -> np.ndarray:
+        field, vocabulary = FIELDS[name], self.fields.get(name)
+        if field.kind == "points":
+            return np.zeros((len(vocabulary) if vocabulary else 0, 3), np.float32)
+        shape = (4,) if field.kind == "box" else (*size, *field.trailing)
+        return np.full(shape, field.unknown, field.dtype)
+
+
+def _translation(name: str, names: list[str], vocabulary: Vocabulary) -> np.ndarray:
+    """Labels: (256,) data id -> model id. Points: (K,) model row -> data row, the last plus one where the data have none."""
+    if FIELDS[name].kind == "label":
+        ids = vocabulary.lookup(names)
+        known = ids >= 0
+        table = np.full(256, FIELDS[name].unknown, np.uint8)
+        table[: len(ids)] = np.where(known, ids, int(FIELDS[name].unknown))
+    else:
+        row = {n: i for i, n in enumerate(names)}
+        table = np.array([row.get(n, len(names)) for n in vocabulary.names])
+        known = table < len(names)
+    if not known.any():
+        raise ValueError(
+            f"the data and the model share no name in {name!r}: "
+            f"the data say {names[0]!r}, ..., the model {vocabulary.names[0]!r}, ...; pack the data with their names"
+        )
+    return table

@@ -1,0 +1,56 @@
+"""features -> pixels: the one upsampling stack. Every head of Sapiens is a row of numbers here.
+
+Letters: B batch, D width of the features, C channels out, h w grid of the features.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A head: how wide each doubling of the resolution is, how wide each 1x1 convolution after it, how much is dropped."""
+
+    up: Sequence[int] = (768, 768, 768)
+    refine: Sequence[int] = (768, 768, 768)
+    dropout: float = 0.0
+
+
+# Sapiens' heads (specification, sections 3.1, 4 and 5)
+HEATMAP = Spec(up=(768, 768), refine=(768, 768))
+DENSE = Spec(up=(768, 768, 768), refine=(768, 768, 768), dropout=0.1)
+DEPTH = Spec(up=(384, 384, 384, 384), refine=(384, 384), dropout=0.1)
+
+
+class Decoder(nn.Module):
+    """(B,D,h,w) -> (B,C,h*2^n,w*2^n), n the number of doublings. No activation at the end.
+
+    Args:
+        dim: D.
+        channels: C.
+        spec: the widths.
+        bias: what the raw answer is before anything is learnt.
+        std: deviation of the last layer's first weights.
+    """
+
+    def __init__(self, dim: int, channels: int, spec: Spec, *, bias: float = 0.0, std: float = 0.01) -> None:
+        super().__init__()
+        widths = [dim, *spec.up]
+        self.up = nn.Sequential(*(_step(nn.ConvTranspose2d(a, b, 4, 2, 1, bias=False), b) for a, b in pairwise(widths)))
+        widths = [widths[-1], *spec.refine]
+        self.refine = nn.Sequential(*(_step(nn.Conv2d(a, b, 1), b) for a, b in pairwise(widths)))
+        self.dropout = nn.Dropout2d(spec.dropout)
+        self.last = nn.Conv2d(widths[-1], channels, 1)
+        nn.init.normal_(self.last.weight, std=std)
+        nn.init.constant_(self.last.bias, bias)
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.last(self.dropout(self.refine(self.up(features))))
+
+
+def _step(convolution: nn.Module, width: int) -> nn.Sequential:
+    """Convolution, InstanceNorm without parameters or stored statistics, SiLU (specification, trap 2)."""
+    return nn.Sequential(convolution, nn.InstanceNorm2d(width), nn.SiLU(inplace=True))

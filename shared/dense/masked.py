@@ -1,0 +1,49 @@
+"""Arithmetic over known pixels. Unknown is a value, not a branch: it costs exactly zero and leaves the gradient finite."""
+
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def masked_mean(values: Tensor, known: Tensor) -> Tensor:
+    """Mean of `values` where `known`; both of one shape. Nothing known: exactly 0, with zero gradient.
+
+    In distributed training the mean is over the known pixels of all processes: each process returns its share times the number of
+    processes, so that the average of gradients that DDP takes is the gradient of one process with the whole batch, however
+    unevenly the labels lie.
+
+    `values` must be finite also where unknown (clean first: NaN times zero leaks into the gradient).
+    """
+    total = torch.where(known, values, 0).sum()
+    return total / share(known.sum())
+
+
+def share(count: Tensor) -> Tensor:
+    """What a sum over this process is divided by: the count over all processes, at least 1, over the number of processes."""
+    if not (torch.is_grad_enabled() and dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
+        return count.clamp(min=1)
+    everywhere = count.detach().float()  # .float() copies: all_reduce writes in place
+    dist.all_reduce(everywhere)
+    return everywhere.clamp(min=1) / dist.get_world_size()
+
+
+def resize(raw: Tensor, size: tuple[int, int] | torch.Size) -> Tensor:
+    """(B,C,h,w) -> (B,C,H,W) float32, bilinear, pixel areas aligned."""
+    raw = raw.float()
+    return raw if raw.shape[-2:] == tuple(size) else F.interpolate(raw, tuple(size), mode="bilinear", align_corners=False)
+
+
+def scale_and_shift(answer: Tensor, truth: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
+    """Least squares s, t with s * answer + t = truth over known pixels, float64: (B,...) three times -> (B,), (B,).
+
+    A constant answer, or nothing known, gives s = 0 and t = the mean of the truth (0 if nothing is known).
+    """
+    a, y, w = answer.flatten(1).double(), truth.flatten(1).double(), known.flatten(1).double()
+    a, y = torch.where(w > 0, a, 0), torch.where(w > 0, y, 0)
+    n = w.sum(1).clamp(min=1)
+    mean_a, mean_y = a.sum(1) / n, y.sum(1) / n
+    da, dy = (a - mean_a[:, None]) * w, (y - mean_y[:, None]) * w
+    variance = (da * da).sum(1)
+    scale = torch.where(variance > 1e-12 * n, (da * dy).sum(1) / variance.clamp(min=1e-300), 0)
+    return scale, mean_y - scale * mean_a

@@ -1,0 +1,47 @@
+"""From a config to data: what the tasks want of a sample, the training stream, the validation set."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from shared.build import build
+from shared.data.indexed import Indexed
+from shared.data.stream import Stream
+from shared.data.view import Size
+from shared.data.wanted import Wanted
+from shared.task import Framing, Task
+
+
+def wanted(tasks: Sequence[Task]) -> Wanted:
+    """The fields that supervise these tasks, in their vocabularies."""
+    return Wanted({task.field: task.vocabulary for task in tasks})
+
+
+def framing(tasks: Sequence[Task], given: str | None = None) -> str:
+    """As given; else boxes where every task wants boxes, else the whole picture."""
+    return given or ("boxes" if tasks and all(task.framing is Framing.BOXES for task in tasks) else "whole")
+
+
+def training(config: Mapping[str, Any], tasks: Sequence[Task], size: Size) -> Stream:
+    """The stream of `train`, changed as `jitter` and `photometric` say."""
+    return Stream(
+        config["train"]["shards"],
+        size=size,
+        wanted=wanted(tasks),
+        framing=framing(tasks, config.get("framing")),
+        jitter=build(config["jitter"]),
+        photometric=build(config["photometric"]),
+        seed=config["seed"],
+    )
+
+
+def plain_training(config: Mapping[str, Any], tasks: Sequence[Task], size: Size) -> Stream:
+    """The same samples as they are, for trivial answers."""
+    return training({**config, "jitter": None, "photometric": None}, tasks, size)
+
+
+def validation(config: Mapping[str, Any], tasks: Sequence[Task], size: Size) -> Indexed | None:
+    """The set of `val`, if the config names one."""
+    if not tasks or config.get("val") is None:
+        return None
+    how = framing(tasks, config.get("framing"))
+    return Indexed(config["val"]["shards"], size=size, wanted=wanted(tasks), framing=how, limit=config["val"].get("limit"))

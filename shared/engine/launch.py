@@ -1,0 +1,204 @@
+"""From a command line to a trained model: the same path for pretraining, for each task and for all of them together."""
+
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import cv2
+import torch
+from mmengine.config import Config
+from mmengine.model import MMDistributedDataParallel
+from mmengine.runner import Runner
+from torch import nn
+
+from shared import checkpoint
+from shared.build import build, named
+from shared.data.stream import Stream
+from shared.engine import data, optim
+from shared.engine.config import Tree, differences, load
+from shared.engine.hooks import Checkpoints, Preview, Progress, saved
+from shared.engine.loop import Loader, TrainLoop
+from shared.engine.preview import draw
+from shared.engine.score import score
+from shared.engine.session import Session, precision_of, session
+from shared.engine.step import Autocast, Step
+from shared.task import Task
+
+log = logging.getLogger(__name__)
+FREE = {"work_dir", "iters_shown", "log_every", "workers", "keep", "save_every", "device"}  # may differ when a run goes on
+
+
+def finetune(only: type[Task] | None = None) -> None:
+    """The command of `tasks/<task>/finetune.py`: read config and overrides, train; errors are a sentence and exit code 2."""
+    what = only.name if only else "any set of tasks"
+    _command(f"Fine-tune {what} on a pretrained backbone.", "tasks/{0}/finetune.py configs/{0}/synthetic_nano.py", only)
+
+
+def pretrain() -> None:
+    """The command of `pretrain/mae.py`."""
+    _command(
+        "Pretrain a backbone by masked autoencoding, without labels.",
+        "pretrain/mae.py configs/pretrain/synthetic_nano.py",
+        None,
+    )
+
+
+def _command(summary: str, example: str, only: type[Task] | None) -> None:
+    example = example.format(only.name if only else "joint")
+    parser = argparse.ArgumentParser(
+        description=summary,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=f"""examples:
+  python {example} lr=3e-4
+  torchrun --nproc_per_node 8 {example} batch=4 train.shards='data/x-{{000..511}}.tar'
+
+The same command again goes on where a stopped run was. Settings are listed in configs/_base_.""",
+    )
+    parser.add_argument("config", help="a file under configs/")
+    parser.add_argument(
+        "overrides", nargs="*", metavar="key=value", help="replace a setting; a dot goes into a group: backbone.size=1b"
+    )
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    try:
+        train(load(arguments.config, arguments.overrides), only=only)
+    except (ValueError, FileNotFoundError) as error:
+        parser.exit(2, f"error: {error}\n")
+
+
+def train(config: Tree, *, only: type[Task] | None = None) -> Path:
+    """Train as the config says; going on with a run that was stopped.
+
+    Args:
+        config: as `load` returns it.
+        only: refuse configs with other tasks than this one.
+
+    Returns:
+        The weights, `<work_dir>/model.safetensors`.
+
+    Raises:
+        ValueError: the config does not fit the script, the data or the run that is there already.
+    """
+    description = describe(config)
+    if only is not None and [named(t["type"]) for t in description.get("tasks", [])] != [only]:
+        raise ValueError(f"this script trains {only.name} alone; for this config use tasks/joint/finetune.py")
+    folder = Path(config["work_dir"])
+    with session(config["device"]) as here:
+        if here.processes == 1 and here.device.type == "cpu":
+            cv2.setNumThreads(1)
+        latest = _prepare(folder, config, here)
+        torch.manual_seed(config["seed"])
+        model = build(description)
+        if config["init"] and latest is None:
+            checkpoint.initialise(model.backbone, config["init"])
+        _run(model, description, config, folder, latest, here)
+    return folder / "model.safetensors"
+
+
+def describe(config: Tree) -> dict[str, Any]:
+    """What the model is, as one tree that `build` makes and a checkpoint carries."""
+    parts = {key: config[key] for key in ("backbone", "tasks", "decoder", "weights") if key in config}
+    return {**config["model"], **parts}
+
+
+def _prepare(folder: Path, config: Tree, here: Session) -> Path | None:
+    """The folder of the run, and the checkpoint to go on from; refuses to mix two different runs."""
+    past = folder / "config.json"
+    latest = saved(folder)[-1] if saved(folder) else None
+    if latest and past.is_file():
+        old = json.loads(past.read_text())
+        changed = [
+            line for line in differences(old, json.loads(json.dumps(config))) if line.split(":")[0].split(".")[0] not in FREE
+        ]
+        if changed:
+            raise ValueError(
+                f"{folder} holds a run with other settings ({'; '.join(changed[:4])}); choose another work_dir=, or delete that folder"
+            )
+    if here.first:
+        folder.mkdir(parents=True, exist_ok=True)
+        partial = folder / ".config.json"
+        partial.write_text(json.dumps(config, indent=1))
+        partial.replace(past)
+    if latest and here.first:
+        log.info("going on from %s", latest)
+    return latest
+
+
+def _run(model: nn.Module, description: Mapping, config: Tree, folder: Path, latest: Path | None, here: Session) -> None:
+    tasks: Sequence[Task] = model.tasks
+    size = tuple(description["backbone"]["image_hw"])
+    stream, valid = data.training(config, tasks, size), data.validation(config, tasks, size)
+    dtype = precision_of(config["precision"], here.device)
+
+    def validate() -> dict[str, float]:
+        assert valid is not None
+        return score(model, valid, here, tasks=tasks, batch=config["batch"], dtype=dtype)[0]
+
+    step: nn.Module = Step(model).to(here.device)
+    if here.processes > 1:
+        ids = [here.device.index] if here.device.type == "cuda" else None
+        step = MMDistributedDataParallel(step, device_ids=ids, broadcast_buffers=False)
+    runner = Runner(
+        model=step,
+        work_dir=str(folder / ".mmengine"),  # where it keeps what it writes unasked
+        experiment_name=uuid4().hex,
+        launcher="pytorch" if here.processes > 1 else "none",
+        train_dataloader=Loader(
+            stream, batch=config["batch"], accumulate=config["accumulate"], workers=config["workers"], session=here
+        ),
+        train_cfg={
+            "type": TrainLoop,
+            "iters": config["iters"],
+            "seed": config["seed"],
+            "rank": here.rank,
+            "validate": validate if valid is not None else None,
+            "val_every": config["val_every"],
+        },
+        optim_wrapper=Autocast(
+            device_type=here.device.type,
+            dtype=dtype,
+            optimizer=optim.adamw(model, **{k: config[k] for k in ("lr", "weight_decay", "layer_decay", "betas")}),
+            clip_grad={"max_norm": config["clip"]} if config["clip"] else None,
+            accumulative_counts=config["accumulate"],
+        ),
+        param_scheduler=optim.schedule(config["schedule"], iters=config["iters"], warmup=config["warmup"]),
+        default_hooks={"timer": None, "logger": None, "checkpoint": None, "sampler_seed": None},
+        custom_hooks=_hooks(model, stream, valid, description, config, folder, here),
+        load_from=str(latest) if latest else None,
+        resume=latest is not None,
+        default_scope=None,
+        log_level="ERROR",
+        randomness={"seed": config["seed"]},
+        cfg=Config(),
+    )
+    runner.train()
+    if here.first:
+        log.info("done: %s", folder / "model.safetensors")
+
+
+def _hooks(
+    model: nn.Module, stream: Stream, valid: Any, description: Mapping, config: Tree, folder: Path, here: Session
+) -> list:
+    hooks: list[Any] = [
+        Progress(
+            every=config["log_every"],
+            images=config["batch"] * config["accumulate"] * here.processes,
+            folder=folder if here.first else None,
+            title="/".join(folder.parts[-2:]),
+        ),
+        Checkpoints(
+            every=config["save_every"], keep=config["keep"], folder=folder, description=description, about={"config": config}
+        ),
+    ]
+    if config["ema"]:
+        hooks.append({"type": "EMAHook", "ema_type": "ExponentialMovingAverage", "momentum": 1 - config["ema"]})
+    if here.first and config["preview"]:
+        hooks.append(
+            Preview(folder=folder, draw=lambda path: draw(path, model, stream, valid, here.device, count=config["preview"]))
+        )
+    return hooks

@@ -1,0 +1,112 @@
+"""The command of `tasks/*/infer.py`: photos in, answers and pictures of them out; a bad photo is named and the rest goes on."""
+
+import argparse
+import json
+import logging
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from shared.data.photo import Found, find_photos, read_photo
+from shared.infer.predictor import Predictor
+from shared.infer.writer import write
+from shared.task import Task
+
+log = logging.getLogger(__name__)
+
+
+def infer(only: type[Task] | None = None) -> None:
+    """Read the command line, answer, exit: 0 all done, 1 some pictures failed, 2 nothing could start."""
+    what = only.name if only else "joint"
+    parser = argparse.ArgumentParser(
+        description=f"Answer {only.name if only else 'all tasks of a model, in one pass of its backbone,'} for photos of any size.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=f"""examples:
+  python tasks/{what}/infer.py photo.jpg --checkpoint runs/{what}/model.safetensors --out answers
+  python tasks/{what}/infer.py holiday/ more.txt 'scans/*.png' --checkpoint model.safetensors --out answers --device cuda""",
+    )
+    parser.add_argument("input", nargs="+", help="photos, folders (searched in depth), globs, or .txt lists of photos")
+    parser.add_argument("--checkpoint", required=True, metavar="FILE", help="model.safetensors of a run")
+    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder for answers; made where it is missing")
+    if only is None:
+        parser.add_argument(
+            "--tasks", metavar="A,B", help="answer these only, for example seg,depth (default: all of the model)"
+        )
+    parser.add_argument(
+        "--people", metavar="BOXES.json", help="boxes for pose: {photo name: [[x0, y0, x1, y1], ...]} in pixels"
+    )
+    parser.add_argument("--size", metavar="HxW", help="input of the network in pixels (default: as trained)")
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: %(default)s)")
+    parser.add_argument("--no-render", action="store_true", help="write answers only, no pictures of them")
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    try:
+        chosen = [only.name] if only else (arguments.tasks.split(",") if arguments.tasks else None)
+        size = _size(arguments.size) if arguments.size else None
+        boxes = _boxes(Path(arguments.people)) if arguments.people else {}
+        photos = find_photos(arguments.input)
+        predictor = Predictor.load(arguments.checkpoint, device=arguments.device, size=size, only=chosen)
+        if boxes and not any(task.answers == "points" for task in predictor.tasks):
+            raise ValueError("--people gives boxes for pose, and this run does not answer pose; leave it out")
+        if predictor.device.type == "cpu":
+            cv2.setNumThreads(torch.get_num_threads())
+        arguments.out.mkdir(parents=True, exist_ok=True)
+    except (ValueError, OSError) as error:
+        parser.exit(2, f"error: {error}\n")
+    failed = run(predictor, photos, arguments.out, boxes=boxes, render=not arguments.no_render)
+    sys.exit(1 if failed else 0)
+
+
+def run(
+    predictor: Predictor, photos: list[Found], out: Path, *, boxes: dict[str, Any] | None = None, render: bool = True
+) -> dict[str, str]:
+    """Answer every photo and write what was found; returns name -> sentence for those that failed."""
+    failed: dict[str, str] = {}
+    began = time.perf_counter()
+    for found in tqdm(photos, desc="infer", unit="img"):
+        try:
+            image = read_photo(found.path)
+            given = (boxes or {}).get(found.path.name)
+            answers = predictor(image, boxes=None if given is None else np.asarray(given, np.float32).reshape(-1, 4))
+            pictures = predictor.render(image, answers) if render else {}
+            for task in predictor.tasks:
+                write(out, found.name, task.files(answers[task.name]))
+                if render:
+                    write(out, found.name, {f"{task.name}.jpg": pictures[task.name]})
+        except (ValueError, OSError) as error:
+            failed[found.name] = str(error)
+            tqdm.write(f"skipped {found.path}: {error}", file=sys.stderr)
+    seconds = time.perf_counter() - began
+    done = len(photos) - len(failed)
+    log.info("%d of %d photos answered in %.1f s, written to %s", done, len(photos), seconds, out)
+    if failed:
+        log.warning("%d skipped: %s", len(failed), ", ".join(sorted(failed)[:20]) + (", ..." if len(failed) > 20 else ""))
+    return failed
+
+
+def _size(text: str) -> tuple[int, int]:
+    parts = text.lower().split("x")
+    if len(parts) != 2 or not all(part.isdigit() and int(part) for part in parts):
+        raise ValueError(f"--size {text!r} is not a size; write height x width in pixels, for example 1024x768")
+    return int(parts[0]), int(parts[1])
+
+
+def _boxes(path: Path) -> dict[str, Any]:
+    """Boxes by photo name; every one checked before anything is answered."""
+    try:
+        table = json.loads(path.read_text())
+    except FileNotFoundError as error:
+        raise ValueError(f"there is no file of boxes {path}") from error
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path} is not JSON: {error}; write {{photo name: [[x0, y0, x1, y1], ...]}}") from error
+    for name, boxes in table.items() if isinstance(table, dict) else [("the file", None)]:
+        array = np.asarray(boxes, dtype=object)
+        if boxes != [] and (array.ndim != 2 or array.shape[1] != 4 or not all(isinstance(v, int | float) for v in array.flat)):
+            raise ValueError(f"{path}: {name} does not hold boxes; write {{photo name: [[x0, y0, x1, y1], ...]}} in pixels")
+    return table

@@ -1,0 +1,67 @@
+"""Answers -> files: the format follows from the suffix, and a half-written file never has the final name."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+
+def write(folder: Path, name: str, files: dict[str, Any]) -> list[Path]:
+    """Write `<folder>/<name>.<suffix>` for each suffix.
+
+    Args:
+        folder: made where it is missing.
+        name: stem, may hold subfolders.
+        files: suffix -> content: `*.png` and `*.jpg` uint8 arrays, grey or RGB; `*.npy` arrays; `*.json` plain data.
+
+    Raises:
+        ValueError: no such format.
+        OSError: the disk refused.
+    """
+    paths = []
+    for suffix, content in files.items():
+        path = folder / f"{name}.{suffix}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        kind = path.suffix
+        if kind not in _WRITERS:
+            raise ValueError(f"{path.name}: there is no writer for {kind} files; choose one of {', '.join(_WRITERS)}")
+        partial = path.with_name(f".{path.name}.partial")
+        try:
+            _WRITERS[kind](partial, content)
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+        paths.append(path)
+    return paths
+
+
+def _picture(kind: str) -> Callable[[Path, np.ndarray], None]:
+    options = {".png": [cv2.IMWRITE_PNG_COMPRESSION, 4], ".jpg": [cv2.IMWRITE_JPEG_QUALITY, 92]}[kind]
+
+    def encode(path: Path, content: np.ndarray) -> None:
+        ok, data = cv2.imencode(kind, content[..., ::-1] if content.ndim == 3 else content, options)
+        if not ok:
+            raise ValueError(f"{path.name}: OpenCV cannot encode {content.shape} {content.dtype}")
+        path.write_bytes(data.tobytes())
+
+    return encode
+
+
+def _array(path: Path, content: np.ndarray) -> None:
+    with path.open("wb") as file:  # np.save would append .npy to a path of another suffix
+        np.save(file, content, allow_pickle=False)
+
+
+def _json(path: Path, content: Any) -> None:
+    path.write_text(json.dumps(content))
+
+
+_WRITERS: dict[str, Callable[[Path, Any], None]] = {
+    ".png": _picture(".png"),
+    ".jpg": _picture(".jpg"),
+    ".npy": _array,
+    ".json": _json,
+}

@@ -1,0 +1,86 @@
+"""What a task is: one question asked of every picture. Read this first; the four tasks are its four answers.
+
+    pixels --ViT--> features --Decoder--> raw --decode--> answer --files, render--> what the user sees
+                                           |                 |
+                                          loss            measure, one row per picture --summarise--> scores
+
+Letters: B batch, C channels, H W pixels of the picture, h w pixels of the raw answer, M numbers in a row of measurements.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from enum import Enum
+from typing import Any, ClassVar, Literal, NamedTuple
+
+import numpy as np
+from torch import Tensor
+
+from shared.vocabulary import Vocabulary
+
+Batch = Mapping[str, Tensor]
+
+
+class Framing(Enum):
+    """What one view of the network shows."""
+
+    WHOLE = "whole"  # the picture, aspect kept
+    BOXES = "boxes"  # one person
+
+
+class Score(NamedTuple):
+    """The score by which two models are compared."""
+
+    name: str
+    higher_is_better: bool
+
+
+class Task(ABC):
+    """One question asked of every pixel: what to predict, how to score it, how to show it.
+
+    Tasks are frozen dataclasses: their fields are the options that a config may set, and are written into every checkpoint.
+    """
+
+    name: ClassVar[str]  # key of the decoder in every checkpoint
+    field: ClassVar[str]  # the field of a sample that supervises it
+    answers: ClassVar[Literal["map", "points"]]  # one answer per pixel, or a list of points
+    framing: ClassVar[Framing]
+    score: ClassVar[Score]
+    vocabulary: Vocabulary | None = None  # names of classes or points, where there are any
+
+    @property
+    @abstractmethod
+    def channels(self) -> int:
+        """C of the raw answer."""
+
+    @property
+    @abstractmethod
+    def head(self) -> Mapping[str, Any]:
+        """Arguments of `Decoder` beyond dim and channels: the official widths, and how the last layer starts."""
+
+    @abstractmethod
+    def loss(self, raw: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """Terms by name, scalars; `raw` (B,C,h,w) covers the frame of `batch[field]`. Means over known; no label costs exactly 0."""
+
+    @abstractmethod
+    def decode(self, raw: Tensor) -> Tensor:
+        """Blendable raw -> the answer: the only non-linear step. Maps: (B,C,h,w) -> (B,...,h,w) per pixel; points: -> (B,K,3)."""
+
+    @abstractmethod
+    def measure(self, answer: Tensor, truth: Mapping[str, Tensor]) -> Tensor:
+        """One picture's answer against its truth, both at the picture's own size: (M,) float64."""
+
+    @abstractmethod
+    def summarise(self, rows: Tensor) -> dict[str, float]:
+        """All rows (n,M) -> named scores; independent of batch size and number of processes. Percent are shares of 1."""
+
+    @abstractmethod
+    def trivial(self, batch: Batch) -> Tensor:
+        """The best answer that does not look at the picture, from a batch of truths: raw (C,h,w)."""
+
+    @abstractmethod
+    def files(self, answer: np.ndarray) -> dict[str, Any]:
+        """What is written for one picture: suffix -> array or JSON-able object, e.g. {"depth.npy": ...}."""
+
+    @abstractmethod
+    def render(self, image: np.ndarray, answer: np.ndarray) -> np.ndarray:
+        """A picture of the answer over (H,W,3) uint8 RGB: (H,W,3) uint8 RGB."""

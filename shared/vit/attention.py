@@ -1,0 +1,56 @@
+"""Attention in three back ends, chosen in one place and equal in tests.
+
+`auto` is PyTorch's fused kernel, which is memory-efficient on CPU and CUDA alike; `xformers` is there for its own kernels on
+CUDA; `reference` is the formula, for tests and for reading.
+"""
+
+from functools import cache
+from importlib.util import find_spec
+from typing import Literal, get_args
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+Backend = Literal["auto", "sdpa", "xformers", "reference"]
+
+
+def attention(q: Tensor, k: Tensor, v: Tensor, *, backend: Backend = "auto") -> Tensor:
+    """Softmax attention, scaled by 1/sqrt(d): (B,heads,N,d) three times -> (B,heads,N,d).
+
+    Raises:
+        ValueError: the back end does not exist, or cannot run on this device.
+    """
+    if backend in ("auto", "sdpa"):
+        return F.scaled_dot_product_attention(q, k, v)
+    if backend == "xformers":
+        return _xformers(q, k, v)
+    if backend == "reference":
+        return _reference(q, k, v)
+    raise ValueError(f"there is no attention back end {backend!r}; choose one of {', '.join(get_args(Backend))}")
+
+
+def _reference(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    weights = (q @ k.transpose(-2, -1) * q.shape[-1] ** -0.5).softmax(-1)  # (B,heads,N,N): the memory the others avoid
+    return weights @ v
+
+
+def _xformers(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    if not q.is_cuda or not _has_xformers():
+        where = "is not installed" if q.is_cuda else f"has no kernel for {q.device.type} tensors"
+        raise ValueError(f"xformers {where}; use attention='auto', which picks PyTorch's fused kernel")
+    from xformers.ops import memory_efficient_attention  # heavy, and it warns at import: only when it was asked for
+
+    # xformers wants (B,N,heads,d)
+    return memory_efficient_attention(*(x.transpose(1, 2) for x in (q, k, v))).transpose(1, 2)
+
+
+@cache
+def _has_xformers() -> bool:
+    return find_spec("xformers") is not None
+
+
+def backends(device: torch.device) -> list[Backend]:
+    """The back ends that run on this device, `auto` first."""
+    usable: list[Backend] = ["auto", "sdpa", "reference"]
+    return [*usable, "xformers"] if device.type == "cuda" and _has_xformers() else usable

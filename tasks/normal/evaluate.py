@@ -1,0 +1,7 @@
+"""Score normal:  python tasks/normal/evaluate.py configs/normal/synthetic_nano.py --checkpoint runs/normal/model.safetensors"""
+
+from shared.engine.evaluate import evaluate
+from tasks.normal.task import Normal
+
+if __name__ == "__main__":
+    evaluate(only=Normal)

@@ -1,0 +1,91 @@
+"""Normals: where does the surface at each pixel face? Camera space, x right, y up, z toward the viewer."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from shared.dense.decoder import DENSE
+from shared.dense.masked import masked_mean, resize
+from shared.render import colour_normals
+from shared.task import Batch, Framing, Score, Task
+
+WITHIN_DEG = (5.0, 7.5, 11.25, 22.5, 30.0)
+BINS = 1800  # a tenth of a degree: fine enough that the median of the histogram is the median
+
+
+@dataclass(frozen=True)
+class Normal(Task):
+    """Surface normals by L1 and cosine (Sapiens, ECCV 2024, section 4.4).
+
+    Args:
+        l1: weight of the L1 term, the sum of three components on the raw, not normalised answer.
+        cosine: weight of one minus the cosine.
+    """
+
+    l1: float = 1.0
+    cosine: float = 1.0
+
+    name: ClassVar[str] = "normal"
+    field: ClassVar[str] = "normal"
+    answers: ClassVar = "map"
+    framing: ClassVar[Framing] = Framing.WHOLE
+    score: ClassVar[Score] = Score("mean_deg", higher_is_better=False)
+
+    @property
+    def channels(self) -> int:
+        return 3
+
+    @property
+    def head(self) -> Mapping[str, Any]:
+        return {"spec": DENSE}
+
+    def loss(self, raw: Tensor, batch: Batch) -> dict[str, Tensor]:
+        target = batch["normal"]
+        known = target.isfinite().all(1)
+        target = torch.where(known[:, None], target, 0)
+        raw = resize(raw, target.shape[-2:])
+        cosine = (F.normalize(raw, dim=1, eps=1e-6) * target).sum(1)
+        return {
+            "l1": self.l1 * masked_mean((raw - target).abs().sum(1), known),
+            "cosine": self.cosine * masked_mean(1 - cosine, known),
+        }
+
+    def decode(self, raw: Tensor) -> Tensor:
+        """(B,3,h,w) -> (B,3,h,w) of unit length."""
+        return F.normalize(raw, dim=1, eps=1e-6)
+
+    def measure(self, answer: Tensor, truth: Mapping[str, Tensor]) -> Tensor:
+        """Over known pixels (H,W,3): their number, sum of angles, sum of squares, then how many angles fall into each bin."""
+        target = truth["normal"].double()
+        known = target.isfinite().all(-1)
+        cosine = (F.normalize(answer.double(), dim=-1)[known] * F.normalize(target[known], dim=-1)).sum(-1)
+        angle = torch.rad2deg(cosine.clamp(-1, 1).acos())
+        bins = torch.histc(angle, BINS, 0, 180)
+        return torch.cat([torch.stack([known.sum().double(), angle.sum(), (angle**2).sum()]), bins])
+
+    def summarise(self, rows: Tensor) -> dict[str, float]:
+        """Over all known pixels: `mean_deg`, `median_deg`, `rmse_deg` and the share `within_<angle>`."""
+        n, total, squares = rows[:, :3].sum(0).tolist()
+        share = rows[:, 3:].sum(0).cumsum(0) / n if n else torch.full((BINS,), torch.nan)
+        width = 180 / BINS
+        median = (torch.searchsorted(share, 0.5).item() + 0.5) * width if n else float("nan")
+        scores = {"mean_deg": total / n if n else float("nan"), "median_deg": median}
+        scores["rmse_deg"] = (squares / n) ** 0.5 if n else float("nan")
+        return scores | {f"within_{limit:g}": share[round(limit / width) - 1].item() for limit in WITHIN_DEG}
+
+    def trivial(self, batch: Batch) -> Tensor:
+        """The mean normal, everywhere."""
+        known = batch["normal"].isfinite().all(1)
+        mean = batch["normal"].movedim(1, -1)[known].mean(0) if known.any() else torch.tensor([0.0, 0.0, 1.0])
+        return mean[:, None, None].expand(3, 2, 2).contiguous()
+
+    def files(self, answer: np.ndarray) -> dict[str, Any]:
+        return {"normal.npy": answer.astype(np.float32)}
+
+    def render(self, image: np.ndarray, answer: np.ndarray) -> np.ndarray:
+        return colour_normals(answer)

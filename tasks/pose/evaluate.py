@@ -1,0 +1,7 @@
+"""Score pose:  python tasks/pose/evaluate.py configs/pose/synthetic_nano.py --checkpoint runs/pose/model.safetensors"""
+
+from shared.engine.evaluate import evaluate
+from tasks.pose.task import Pose
+
+if __name__ == "__main__":
+    evaluate(only=Pose)

@@ -1,0 +1,134 @@
+"""Pose: where are the keypoints? Heatmaps of 17 body points, 243 face points, or a table of the user's."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from shared.dense.decoder import HEATMAP
+from shared.dense.masked import share
+from shared.render import draw_keypoints
+from shared.task import Batch, Framing, Score, Task
+from shared.vocabulary import Vocabulary
+from tasks.pose.heatmap import gaussians, peaks
+
+SKELETONS = Path(__file__).parent / "skeletons"
+PCK = (0.05, 0.1)  # shares of the longer side of the person's box
+SIGMA = 0.05  # for points of a table without sigmas: between a wrist and a shoulder in COCO
+
+
+@dataclass(frozen=True)
+class Pose(Task):
+    """Heatmap regression (Sapiens, ECCV 2024, section 4.1).
+
+    Args:
+        skeleton: name of a table in `tasks/pose/skeletons/`, path of one of the user's, or the table itself.
+        sigma: of the Gaussians, as a share of the heatmap's height (official: 6 of 256 pixels).
+        hardest: 0, or how many of the worst points of each picture count (OHKM; official for 308 points: 128).
+        blur: odd kernel of the blur before the sub-pixel step, heatmap pixels.
+        threshold: score below which a point is not drawn.
+    """
+
+    skeleton: str | Mapping[str, Any] = "coco17"
+    sigma: float = 6 / 256
+    hardest: int = 0
+    blur: int = 11
+    threshold: float = 0.3
+
+    name: ClassVar[str] = "pose"
+    field: ClassVar[str] = "keypoints"
+    answers: ClassVar = "points"
+    framing: ClassVar[Framing] = Framing.BOXES
+    score: ClassVar[Score] = Score("pck10", higher_is_better=True)
+
+    @cached_property
+    def vocabulary(self) -> Vocabulary:
+        return Vocabulary.named(self.skeleton, SKELETONS)
+
+    @property
+    def channels(self) -> int:
+        return len(self.vocabulary)
+
+    @property
+    def head(self) -> Mapping[str, Any]:
+        return {"spec": HEATMAP, "std": 0.001}
+
+    def loss(self, raw: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """`mse` over the pixels of known points; with `hardest`, over the worst points of each picture only."""
+        target, known = self.target(batch, (raw.shape[-2], raw.shape[-1]))
+        error = ((raw - target) ** 2).mean((2, 3)) * known  # (B,K)
+        if self.hardest:
+            # The worst unknown points cost 0, so fewer known than `hardest` is no special case.
+            worst = error.topk(min(self.hardest, self.channels), 1)
+            return {"mse": worst.values.sum() / share(known.gather(1, worst.indices).sum())}
+        return {"mse": error.sum() / share(known.sum())}
+
+    def target(self, batch: Batch, hw: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        """Heatmaps (B,K,h,w) and which points are known (B,K), from keypoints in image pixels."""
+        (H, W), (h, w) = batch["image"].shape[-2:], hw
+        points = batch["keypoints"]
+        scale = points.new_tensor([(w - 1) / max(W - 1, 1), (h - 1) / max(H - 1, 1)])
+        known = (points[..., 2] > 0) & points.isfinite().all(-1)
+        xy = torch.where(known[..., None], points[..., :2], 0) * scale
+        maps, inside = gaussians(xy, hw, self.sigma * h)
+        return maps, known & inside
+
+    def decode(self, raw: Tensor) -> Tensor:
+        """(B,K,h,w) -> (B,K,3): x, y in heatmap pixels, score."""
+        return peaks(raw, blur=self.blur)
+
+    def measure(self, answer: Tensor, truth: Mapping[str, Tensor]) -> Tensor:
+        """Known points, those within 5 and 10 % of the box's longer side, OKS, and whether there is anybody."""
+        points, box = truth["keypoints"].double(), truth["box"].double()
+        known = (points[:, 2] > 0) & points.isfinite().all(1)
+        n = known.sum().double()
+        if not n:
+            return torch.zeros(len(PCK) + 3, dtype=torch.float64)
+        extent = (box[2:] - box[:2] + 1) if box.isfinite().all() else _extent(points[known, :2])
+        distance = (answer.double()[:, :2] - points[:, :2]).norm(dim=1)[known]
+        within = [(distance <= share * extent.max()).sum().double() for share in PCK]
+        sigmas = torch.tensor(self.vocabulary.sigmas or [SIGMA] * self.channels, dtype=torch.float64)[known]
+        # COCO: exp(-d^2 / (2 area k^2)) with k = 2 sigma; the box stands for the area of the person
+        oks = torch.exp(-(distance**2) / (8 * sigmas**2 * extent.prod().clamp(min=1))).mean()
+        return torch.stack([n, *within, oks, torch.ones((), dtype=torch.float64)])
+
+    def summarise(self, rows: Tensor) -> dict[str, float]:
+        """`pck05` and `pck10` over known points, `oks` as the mean over people."""
+        n, *within, oks, people = rows.sum(0).tolist()
+        nan = float("nan")
+        shares = {f"pck{round(100 * limit):02d}": count / n if n else nan for limit, count in zip(PCK, within)}
+        return shares | {"oks": oks / people if people else nan}
+
+    def trivial(self, batch: Batch) -> Tensor:
+        """The mean of each point in the frame of the network."""
+        points, (H, W) = batch["keypoints"], batch["image"].shape[-2:]
+        known = (points[..., 2] > 0)[..., None]
+        mean = torch.where(known, points[..., :2], 0).sum(0) / known.sum(0).clamp(min=1)
+        h, w = H // 4, W // 4
+        scale = mean.new_tensor([(w - 1) / (W - 1), (h - 1) / (H - 1)])
+        return gaussians((mean * scale)[None], (h, w), self.sigma * h)[0][0]
+
+    def files(self, answer: np.ndarray) -> dict[str, Any]:
+        """One picture's people: (K,3), or (P,K,3) where boxes were given."""
+        people = [{"keypoints": person.round(3).tolist()} for person in self._people(answer)]
+        return {"pose.json": {"keypoint_names": list(self.vocabulary.names), "people": people}}
+
+    def render(self, image: np.ndarray, answer: np.ndarray) -> np.ndarray:
+        table = self.vocabulary
+        colours = np.asarray(table.colours, np.uint8)
+        for person in self._people(answer):
+            image = draw_keypoints(image, person, table.links, colours, threshold=self.threshold)
+        return image
+
+    def _people(self, answer: np.ndarray) -> np.ndarray:
+        return answer.astype(np.float64).reshape(-1, self.channels, 3)
+
+
+def _extent(xy: Tensor) -> Tensor:
+    """Width and height of the points, pixels, at least 1."""
+    return (xy.amax(0) - xy.amin(0)).clamp(min=1)

@@ -1,0 +1,114 @@
+"""Segmentation: which part of a person is each pixel? 20 classes of LIP, 28 of Sapiens, or a table of the user's."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from shared.dense.decoder import DENSE
+from shared.dense.masked import masked_mean, resize
+from shared.render import overlay_labels
+from shared.task import Batch, Framing, Score, Task
+from shared.vocabulary import Vocabulary
+
+IGNORE = 255
+LABELS = Path(__file__).parent / "labels"
+
+
+@dataclass(frozen=True)
+class Seg(Task):
+    """Part segmentation by weighted cross-entropy.
+
+    Args:
+        labels: name of a table in `tasks/seg/labels/`, path of one of the user's, or the table itself.
+        weighted: weigh classes as the table says (official); otherwise all alike.
+        dice: weight of a soft Dice term over the classes that are in the picture; 0 as in the official configs.
+    """
+
+    labels: str | Mapping[str, Any] = "sapiens28"
+    weighted: bool = True
+    dice: float = 0.0
+
+    name: ClassVar[str] = "seg"
+    field: ClassVar[str] = "seg"
+    answers: ClassVar = "map"
+    framing: ClassVar[Framing] = Framing.WHOLE
+    score: ClassVar[Score] = Score("miou", higher_is_better=True)
+
+    @cached_property
+    def vocabulary(self) -> Vocabulary:
+        return Vocabulary.named(self.labels, LABELS)
+
+    @property
+    def channels(self) -> int:
+        return len(self.vocabulary)
+
+    @property
+    def head(self) -> Mapping[str, Any]:
+        return {"spec": DENSE}
+
+    def loss(self, raw: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """`ce`: class-weighted, divided by the number of known pixels and not by their weight (specification, trap 9)."""
+        target = batch["seg"].long()
+        known = target != IGNORE
+        raw = resize(raw, target.shape[-2:])
+        weights = self.vocabulary.weights if self.weighted else None
+        weight = raw.new_tensor(weights) if weights else None
+        ce = F.cross_entropy(raw, target, weight=weight, ignore_index=IGNORE, reduction="none")
+        terms = {"ce": masked_mean(ce, known)}
+        if self.dice:
+            terms["dice"] = self.dice * self._dice(raw, target, known)
+        return terms
+
+    def _dice(self, raw: Tensor, target: Tensor, known: Tensor) -> Tensor:
+        """One minus the soft Dice coefficient per picture and class present (Milletari et al. 2016)."""
+        share = raw.softmax(1) * known[:, None]
+        truth = F.one_hot(target.where(known, 0), self.channels).movedim(-1, 1) * known[:, None]
+        overlap = 2 * (share * truth).sum((2, 3))
+        coefficient = overlap / (share.sum((2, 3)) + truth.sum((2, 3))).clamp(min=1e-6)
+        return masked_mean(1 - coefficient, truth.sum((2, 3)) > 0)
+
+    def decode(self, raw: Tensor) -> Tensor:
+        """(B,C,h,w) -> (B,h,w) uint8 class ids."""
+        return raw.argmax(1).to(torch.uint8)
+
+    def measure(self, answer: Tensor, truth: Mapping[str, Tensor]) -> Tensor:
+        """The confusion matrix of known pixels, flat: entry (t, a) counts pixels of class t answered a."""
+        target, classes = truth["seg"].long(), self.channels
+        known = target != IGNORE
+        if known.any() and int(target[known].max()) >= classes:
+            raise ValueError(f"the truth holds class {int(target[known].max())}, but the vocabulary ends at {classes - 1}")
+        pairs = target[known] * classes + answer.long()[known]
+        return torch.bincount(pairs, minlength=classes * classes).double()
+
+    def summarise(self, rows: Tensor) -> dict[str, float]:
+        """`miou` and `macc` over the classes that occur in the truth, `aacc` over pixels, `person_iou` of all but class 0."""
+        matrix = rows.sum(0).view(self.channels, self.channels)
+        right, truth, answer = matrix.diag(), matrix.sum(1), matrix.sum(0)
+        there = truth > 0
+        iou = right / (truth + answer - right)
+        person = matrix[1:, 1:].sum()
+        return {
+            "miou": iou[there].mean().item(),
+            "macc": (right / truth)[there].mean().item(),
+            "aacc": (right.sum() / matrix.sum()).item(),
+            "person_iou": (person / (matrix.sum() - matrix[0, 0])).item(),
+        }
+
+    def trivial(self, batch: Batch) -> Tensor:
+        """The commonest class, everywhere."""
+        target = batch["seg"].long()
+        counts = torch.bincount(target[target != IGNORE], minlength=self.channels)
+        return F.one_hot(counts.argmax(), self.channels).float()[:, None, None].expand(-1, 2, 2).contiguous()
+
+    def files(self, answer: np.ndarray) -> dict[str, Any]:
+        return {"seg.png": answer.astype(np.uint8)}
+
+    def render(self, image: np.ndarray, answer: np.ndarray) -> np.ndarray:
+        return overlay_labels(image, answer, np.asarray(self.vocabulary.colours, np.uint8))

@@ -1,0 +1,163 @@
+"""Names of classes and keypoints: what the files say, what a mirror does to them, and how a mistake is answered."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from shared.vocabulary import Vocabulary
+
+ROOT = Path(__file__).parents[2]
+LABELS = ROOT / "tasks" / "seg" / "labels"
+SKELETONS = ROOT / "tasks" / "pose" / "skeletons"
+FACTS = ROOT.parent / "shared"
+FILES = sorted([*LABELS.glob("*.toml"), *SKELETONS.glob("*.toml")])
+
+HANDS = """
+entries = [
+    { name = "nose", colour = [255, 255, 255], sigma = 0.02 },
+    { name = "left_hand", colour = [0, 255, 0], sigma = 0.05 },
+    { name = "right_hand", colour = [255, 128, 0], sigma = 0.05 },
+]
+pairs = [["left_hand", "right_hand"]]
+chains = [["left_hand", "nose", "right_hand"]]
+[groups]
+hands = ["left_hand", "right_hand"]
+"""
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "words.toml"
+    path.write_text(text)
+    return path
+
+
+def facts(name: str):
+    path = FACTS / name
+    if not path.exists():
+        pytest.skip(f"the published facts ({name}) lie beside the checkout on the authors' machines only")
+    return json.loads(path.read_text())
+
+
+def test_a_file_says_what_it_says(tmp_path):
+    words = Vocabulary.load(write(tmp_path, HANDS))
+    assert len(words) == 3
+    assert words.names == ("nose", "left_hand", "right_hand")
+    assert words.colours[2] == (255, 128, 0)
+    assert words.pairs == ((1, 2),)
+    assert words.links == ((1, 0), (0, 2))
+    assert words.groups == {"hands": (1, 2)}
+    assert words.sigmas == (0.02, 0.05, 0.05)
+    assert words.weights is None
+
+
+def test_all_five_shipped_vocabularies_are_there():
+    assert [path.stem for path in FILES] == ["coco17", "face243", "ccp59", "lip20", "sapiens28"]
+    assert [len(Vocabulary.load(path)) for path in FILES] == [17, 243, 59, 20, 28]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_two_mirrors_are_none(path):
+    swap = Vocabulary.load(path).swap
+    assert swap.dtype == np.int64
+    assert (swap[swap] == np.arange(len(swap))).all()
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_a_mirrored_drawing_has_the_same_bones(path):
+    words = Vocabulary.load(path)
+    bones = {frozenset(link) for link in words.links}
+    assert {frozenset(words.swap[list(link)].tolist()) for link in words.links} == bones
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_the_first_of_a_pair_is_the_left_one(path):
+    words = Vocabulary.load(path)
+    for left, right in words.pairs:
+        assert "right" not in words.names[left].lower(), words.names[left]
+        assert "left" not in words.names[right].lower(), words.names[right]
+
+
+@pytest.mark.parametrize("path", sorted(LABELS.glob("*.toml")), ids=lambda path: path.stem)
+def test_every_class_has_its_own_colour(path):
+    words = Vocabulary.load(path)
+    assert len(set(words.colours)) == len(words)
+
+
+def test_other_peoples_names_are_found_and_absent_ones_are_minus_one():
+    lip = Vocabulary.load(LABELS / "lip20.toml")
+    ids = lip.lookup(["Right-shoe", "Moustache", "Background"])
+    assert ids.dtype == np.int64
+    assert ids.tolist() == [19, -1, 0]
+    assert lip.lookup([]).shape == (0,)
+    assert lip.lookup(lip.names).tolist() == list(range(20))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "sentence"),
+    [
+        ('pairs = [["left_hand"', 'pairs = [["left_hnad"', "'left_hnad', which is no entry; did you mean 'left_hand'"),
+        ('hands = ["left_hand"', 'hands = ["lefthand"', "the group 'hands' says 'lefthand'.*did you mean 'left_hand'"),
+        ('"nose", "right_hand"]]', '"nosy", "right_hand"]]', "a chain says 'nosy'.*did you mean 'nose'"),
+        ('name = "right_hand"', 'name = "left_hand"', "'left_hand' stands twice"),
+        ('"left_hand", "right_hand"]]\nchains', '"left_hand"]]\nchains', "a pair has 1 names.*exactly 2"),
+        ('pairs = [["left_hand", "right_hand"]]', 'pairs = [["nose", "nose"]]', "already in a pair"),
+        ("[255, 255, 255]", "[255, 255]", r"colour of 'nose' is \[255, 255\]"),
+        ("[255, 255, 255]", "[255, 255, 256]", "each from 0 to 255"),
+        (", sigma = 0.02 }", " }", "'nose' has no sigma, others have.*all 3 or for none"),
+        ("sigma = 0.02 }", "sigma = -1 }", "the sigma of 'nose' is -1"),
+        ("sigma = 0.02 }", "sigme = 0.02 }", "the key 'sigme'.*did you mean 'sigma'"),
+        ("pairs =", "pair =", "the key 'pair'.*did you mean 'pairs'"),
+        ("entries = [", "entries = ", "not valid TOML"),
+        ('chains = [["left_hand", "nose", "right_hand"]]', 'chains = [["nose"]]', "joins nothing"),
+        ('chains = [["left_hand", "nose", "right_hand"]]', "chains = 3", "a list of lists of names"),
+    ],
+)
+def test_a_slip_of_the_pen_is_answered_with_the_file_and_what_was_meant(tmp_path, before, after, sentence):
+    assert before in HANDS
+    with pytest.raises(ValueError, match=rf"words\.toml.*{sentence}"):
+        Vocabulary.load(write(tmp_path, HANDS.replace(before, after)))
+
+
+@pytest.mark.parametrize("text", ["", "entries = []", "entries = 3"])
+def test_a_file_without_entries_says_how_to_write_them(tmp_path, text):
+    with pytest.raises(ValueError, match="no list of entries; write entries"):
+        Vocabulary.load(write(tmp_path, text))
+
+
+@pytest.mark.parametrize(("stem", "key"), [("sapiens28", "goliath28"), ("lip20", "lip20")])
+def test_part_classes_are_those_of_sapiens(stem, key):
+    truth = facts("spec/sapiens1_seg_classes.json")[key]
+    words = Vocabulary.load(LABELS / f"{stem}.toml")
+    assert list(words.names) == truth["classes"]
+    assert [list(colour) for colour in words.colours] == truth["palette_rgb"]
+    assert list(words.weights or ()) == truth["class_weights"]
+    assert {frozenset(pair) for pair in words.pairs} == {frozenset(pair) for pair in truth["flip_swap_pairs"]}
+
+
+def test_clothing_classes_are_those_of_clothing_co_parsing():
+    words = Vocabulary.load(LABELS / "ccp59.toml")
+    assert list(words.names) == facts("images/ccp/labels.json")
+    assert words.pairs == ()
+    assert words.weights is None
+
+
+def test_body_keypoints_are_those_of_coco():
+    truth = facts("spec/sapiens1_keypoints.json")["coco17"]
+    words = Vocabulary.load(SKELETONS / "coco17.toml")
+    assert list(words.names) == truth["names"]
+    assert words.swap.tolist() == truth["flip_indices"]
+    assert list(words.sigmas or ()) == truth["sigmas"]
+    assert [list(link) for link in words.links] == truth["skeleton_links"]
+    assert [list(colour) for colour in words.colours] == truth["keypoint_colors_rgb"]
+
+
+def test_face_keypoints_are_those_of_the_308_set():
+    truth = facts("spec/sapiens1_keypoints.json")["goliath308"]
+    ids = truth["face_243_ids"]
+    words = Vocabulary.load(SKELETONS / "face243.toml")
+    assert list(words.names) == [truth["names"][i] for i in ids]
+    assert [ids[i] for i in words.swap] == [truth["flip_indices"][i] for i in ids]
+    assert list(words.sigmas or ()) == [truth["sigmas"][i] for i in ids]
+    assert [ids[i] for i in words.groups["face"]] == truth["face_238_ids"]

@@ -1,0 +1,67 @@
+"""Installed as the README says, the project is found, and every script explains itself from any folder."""
+
+import os
+import subprocess
+import sys
+import tomllib
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+TASKS = ("pose", "seg", "depth", "normal", "joint")
+SCRIPTS = [
+    "pretrain/mae.py",
+    *(f"tasks/{task}/{script}.py" for task in TASKS for script in ("finetune", "evaluate", "infer")),
+    "tasks/joint/demo.py",
+]
+
+
+def python(folder: Path, *arguments: str) -> str:
+    """What a fresh Python says in that folder, of which nothing is imported by accident."""
+    place = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"} | {"OMP_NUM_THREADS": "1"}
+    command = [sys.executable, *arguments]
+    told = subprocess.run(command, cwd=folder, env=place, capture_output=True, text=True, timeout=240, check=False)
+    assert told.returncode == 0, told.stderr[-4000:]
+    return told.stdout
+
+
+def test_the_installed_package_is_the_one_described():
+    about = metadata.metadata("vitruvian")
+    assert about["Version"] == PROJECT["version"]
+    assert about["Requires-Python"] == PROJECT["requires-python"] == ">=3.11"
+    assert about["License-Expression"] == "Apache-2.0"
+    needed = {line.split(";")[0].strip() for line in metadata.requires("vitruvian") or [] if "extra ==" not in line}
+    assert {requirement.split(";")[0].strip() for requirement in PROJECT["dependencies"]} == needed
+
+
+def test_the_licence_is_the_whole_apache_text():
+    text = (ROOT / "LICENSE").read_text()
+    assert "Version 2.0, January 2004" in text
+    assert "END OF TERMS AND CONDITIONS" in text
+
+
+def test_all_packages_are_found_at_one_root_from_anywhere(tmp_path):
+    code = "import pretrain, shared, tasks; print(*(p.__path__[0] for p in (pretrain, shared, tasks)), sep='\\n')"
+    roots = {Path(line).parent for line in python(tmp_path, "-c", code).splitlines()}
+    assert roots == {ROOT}
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_every_script_explains_itself_from_another_folder(script, tmp_path):
+    text = python(tmp_path, str(ROOT / script), "--help")
+    assert text.startswith("usage: ")
+    assert not list(tmp_path.iterdir()), "asking for help must write nothing"
+
+
+def test_packing_shards_explains_itself_from_another_folder(tmp_path):
+    assert python(tmp_path, "-m", "shared.data.pack", "--help").startswith("usage: ")
+
+
+def test_vocabularies_lie_beside_the_code_that_reads_them(tmp_path):
+    code = "from pathlib import Path; import tasks; print(*sorted(p.name for p in Path(tasks.__path__[0]).rglob('*.toml')))"
+    assert {"coco17.toml", "face243.toml", "sapiens28.toml", "lip20.toml", "ccp59.toml"} <= set(
+        python(tmp_path, "-c", code).split()
+    )
