@@ -11,6 +11,7 @@ Texture = Callable[[Array], Array]  # local points (N,3) metres -> albedo (N,3) 
 SKIN = np.array(
     [(0.93, 0.76, 0.66), (0.88, 0.68, 0.55), (0.78, 0.57, 0.42), (0.62, 0.43, 0.30), (0.45, 0.30, 0.20), (0.29, 0.19, 0.13)]
 )
+UNLIKE_SKIN = 0.06  # least distance of a cloth's chromaticity from every skin's; white is 0.08 away from the palest
 HAIR = np.array(
     [(0.05, 0.04, 0.035), (0.13, 0.08, 0.05), (0.27, 0.16, 0.09), (0.62, 0.46, 0.24), (0.5, 0.2, 0.08), (0.6, 0.6, 0.6)]
 )
@@ -21,6 +22,15 @@ def colour(
 ) -> Array:
     """A random albedo (3,); low saturations are as common as high ones."""
     return np.array(colorsys.hsv_to_rgb(rng.random(), rng.uniform(*saturation) ** 1.3, rng.uniform(*value)))
+
+
+def dye(rng: np.random.Generator) -> Array:
+    """A random albedo (3,) of cloth: never near a skin tone, or a top in it would look like none."""
+    while True:
+        drawn = colour(rng)
+        chroma, tones = drawn / drawn.sum(), SKIN / SKIN.sum(1, keepdims=True)
+        if np.linalg.norm(tones - chroma, axis=1).min() > UNLIKE_SKIN:
+            return drawn
 
 
 def skin_tone(rng: np.random.Generator) -> Array:
@@ -57,7 +67,7 @@ def streaked(rng: np.random.Generator, base: Array) -> Texture:
 
 def woven(rng: np.random.Generator) -> Texture:
     """Cloth in random colours and a random pattern."""
-    first, second = blotchy(rng, colour(rng), 0.22, 0.12), colour(rng).astype(np.float32)
+    first, second = blotchy(rng, dye(rng), 0.22, 0.12), dye(rng).astype(np.float32)
     kind = str(
         rng.choice(
             ["plain", "stripes", "upright", "checks", "dots", "print", "halves"], p=[0.38, 0.16, 0.08, 0.1, 0.08, 0.12, 0.08]

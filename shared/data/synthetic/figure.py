@@ -37,8 +37,6 @@ class Outfit:
     legs: float
     skirt: bool
     loose: float  # metres between limb and cloth
-    chest: bool  # False leaves the upper body bare
-    strip: bool  # a strip of the belly shows
     neckline: float  # metres below the throat
     shoes: bool
     socks: bool
@@ -52,15 +50,13 @@ class Outfit:
 
 
 def outfit(rng: np.random.Generator) -> Outfit:
-    """Random clothes."""
+    """Random clothes; everybody wears a top and trousers or a skirt, in colours that nobody's skin has."""
     upper, sleeve = fabric.woven(rng), fabric.woven(rng)
     return Outfit(
         sleeves=float(rng.choice([0, rng.uniform(0.35, 0.75), rng.uniform(1.2, 1.6), 2.0], p=[0.15, 0.4, 0.1, 0.35])),
         legs=float(rng.choice([rng.uniform(0.35, 0.9), rng.uniform(1.3, 1.7), 2.0], p=[0.32, 0.1, 0.58])),
         skirt=bool(rng.random() < 0.16),
         loose=rng.uniform(0.006, 0.022),
-        chest=bool(rng.random() > 0.05),
-        strip=bool(rng.random() < 0.15),
         neckline=rng.uniform(0.0, 0.1),
         shoes=bool(rng.random() < 0.8),
         socks=bool(rng.random() < 0.6),
@@ -69,8 +65,8 @@ def outfit(rng: np.random.Generator) -> Outfit:
         upper=upper,
         sleeve=upper if rng.random() < 0.8 else sleeve,
         lower=fabric.woven(rng),
-        shoe=fabric.blotchy(rng, fabric.colour(rng), 0.1, 0.06),
-        sock=fabric.blotchy(rng, fabric.colour(rng), 0.1, 0.06),
+        shoe=fabric.blotchy(rng, fabric.dye(rng), 0.1, 0.06),
+        sock=fabric.blotchy(rng, fabric.dye(rng), 0.1, 0.06),
     )
 
 
@@ -136,8 +132,8 @@ def _limbs(body: Build, at: dict[str, Frame], worn: Outfit, skin: Texture) -> li
         part = {name: plain(SEG[f"{side.title()}_{name}"], skin) for name in ("Upper_Arm", "Lower_Arm", "Hand", "Foot")}
         part |= {name: plain(SEG[f"{side.title()}_{name}"], skin) for name in ("Upper_Leg", "Lower_Leg")}
         for first, second, length, top, end, painted, cloth, cover in (
-            ("shoulder", "elbow", 0.29, 0.050, 0.038, "Upper_Arm", "Upper_Clothing", worn.sleeves if worn.chest else 0),
-            ("elbow", "wrist", 0.25, 0.039, 0.026, "Lower_Arm", "Upper_Clothing", worn.sleeves - 1 if worn.chest else 0),
+            ("shoulder", "elbow", 0.29, 0.050, 0.038, "Upper_Arm", "Upper_Clothing", worn.sleeves),
+            ("elbow", "wrist", 0.25, 0.039, 0.026, "Lower_Arm", "Upper_Clothing", worn.sleeves - 1),
             ("hip", "knee", 0.425, 0.086, 0.055, "Upper_Leg", "Lower_Clothing", 0.3 if worn.skirt else worn.legs),
             ("knee", "ankle", 0.415, 0.055, 0.034, "Lower_Leg", "Lower_Clothing", 0.0 if worn.skirt else worn.legs - 1),
         ):
@@ -202,7 +198,7 @@ def _trunk(body: Build, at: dict[str, Frame], worn: Outfit, skin: Texture, rng: 
     def dressed(bare: Callable[[Array], Array], hem: float = -np.inf) -> Paint:
         def painted(local: Array) -> tuple[Array, Array]:
             classes, albedo = np.full(len(local), SEG["Upper_Clothing"], np.uint8), worn.upper(local)
-            show, low = bare(local) if worn.chest else np.ones(len(local), bool), local[:, 1] < hem
+            show, low = bare(local), local[:, 1] < hem
             classes[show], albedo[show] = SEG["Torso"], skin(local[show])
             classes[low], albedo[low] = SEG["Lower_Clothing"], worn.lower(local[low])
             return classes, albedo
@@ -212,22 +208,14 @@ def _trunk(body: Build, at: dict[str, Frame], worn: Outfit, skin: Texture, rng: 
     def throat(p: Array) -> Array:
         return (p[:, 2] > 0) & (p[:, 1] > 0.095 * k - worn.neckline * (1 - np.abs(p[:, 0]) / (0.06 * k)))
 
-    def strip(p: Array) -> Array:
-        return np.full(len(p), worn.strip) & (p[:, 1] > -0.05 * k) & (p[:, 1] < 0.06 * k)
-
     def covered(p: Array) -> Array:
         return np.zeros(len(p), bool)
 
-    hem = -0.05 * k if worn.strip or not worn.chest else -0.04 * k - 0.35 * worn.hem
+    hem = -0.04 * k - 0.35 * worn.hem
     solids = [
         between(ribs + upright @ (0, 0.148 * k, 0), belly, chest, waist, dressed(throat), **ahead),
-        between(belly, pelvis + at["pelvis"][0] @ (0, -0.035 * k, 0), waist, hip, dressed(strip, hem), **ahead),
+        between(belly, pelvis + at["pelvis"][0] @ (0, -0.035 * k, 0), waist, hip, dressed(covered, hem), **ahead),
     ]
-    if worn.chest and rng.random() < 0.5:
-        bust = rng.uniform(0.045, 0.065) * g
-        for side in (1, -1):
-            middle = ribs + upright @ (side * 0.06 * g, 0.11 * k, chest * 0.7 - 0.037)
-            solids.append(Solid(Ellipsoid((0.088 * g, 0.085 * g, bust)), upright, middle, dressed(covered)))
     neck, skull = at["neck"], at["head"]
     base, nape = neck[1] - neck[0] @ (0, 0.04 * k, 0), skull[1] - skull[0] @ (0, 0.05, 0.024)
     solids.append(between(nape, base, 0.048 * k, 0.058 * k, plain(SEG["Face_Neck"], skin)))

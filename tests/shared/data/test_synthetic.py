@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from shared.data.fields import FIELDS
-from shared.data.synthetic import NAMES, person, samples
+from shared.data.synthetic import NAMES, fabric, person, samples
 from shared.data.synthetic.camera import FRAMINGS, Camera, look_at
 from shared.data.synthetic.fabric import blotchy, plain
 from shared.data.synthetic.face import Features
@@ -268,3 +268,19 @@ def test_samples_are_numbered_and_the_same_from_any_number_of_processes():
     for (_, one), (_, other) in zip(alone, shared):
         assert all(one[name].tobytes() == other[name].tobytes() for name in FIELDS)
     assert alone[1][1]["image"].tobytes() == person((5, 1), (32, 24))["image"].tobytes()
+
+
+def test_nobody_is_bare():
+    torso, top, bottom = (NAMES["seg"].index(name) for name in ("Torso", "Upper_Clothing", "Lower_Clothing"))
+    for seed in range(60):
+        counts = np.bincount(person([5, seed], (96, 72))["seg"].ravel(), minlength=28)
+        assert counts[top] + counts[bottom] > 0.15 * counts[1:].sum() or counts[2:4].sum() > 0.4 * counts[1:].sum(), seed
+        assert counts[torso] <= 0.5 * counts[top] + 30, seed
+
+
+def test_no_cloth_has_the_colour_of_skin():
+    rng = np.random.default_rng(0)
+    cloths = np.array([fabric.dye(rng) for _ in range(200)])
+    skins = np.array([fabric.skin_tone(rng) for _ in range(200)])
+    cloths, skins = (x / x.sum(1, keepdims=True) for x in (cloths, skins))
+    assert np.linalg.norm(cloths[:, None] - skins[None], axis=2).min() > 0.04

@@ -82,14 +82,12 @@ def test_a_shard_that_was_replaced_is_indexed_again(tmp_path):
     assert Shards(path).read(0)["seg"].max() == 2
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_a_folder_that_cannot_be_written_is_read_all_the_same(packed):
+def test_an_index_that_cannot_be_kept_is_no_hindrance(packed):
     for shard in packed.glob("*.tar"):
         index_of(shard).unlink()
-    packed.chmod(0o500)
+        index_of(shard).mkdir()  # in the way, for root as well
     assert len(Shards(packed)) == 7
-    packed.chmod(0o700)
-    assert not list(packed.glob("*.json"))
+    assert len(list(packed.iterdir())) == 6
 
 
 @pytest.mark.parametrize("content", [b"", b"this is no tar\n" * 100, b"\x1f\x8b\x08" + bytes(600)])

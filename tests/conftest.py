@@ -1,0 +1,71 @@
+"""What many tests look at: one person, a few shards of people, and the numbers of the official code where they lie beside us."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from shared.data.fields import Sample
+from shared.data.shards import write_shards
+from shared.data.synthetic import NAMES, person, samples
+
+BESIDE = Path(__file__).parents[2] / "shared"
+
+
+@pytest.fixture(scope="session")
+def shared_folder() -> Path:
+    """The folder beside the repository that holds the specification; without it the test is skipped."""
+    if not BESIDE.is_dir():
+        pytest.skip("the specification's folder does not lie beside the repository")
+    return BESIDE
+
+
+@pytest.fixture(scope="session")
+def standing() -> Sample:
+    """A person at 256 x 192 with every field. Do not write into it."""
+    return person(0)
+
+
+@pytest.fixture(scope="session")
+def small_shards(tmp_path_factory) -> Path:
+    """Twelve people of 64 x 48 with every field, in three shards. Do not write into it."""
+    folder = tmp_path_factory.mktemp("people")
+    write_shards(samples(12, seed=0, hw=(64, 48)), folder, names=NAMES, per_shard=4)
+    return folder
+
+
+class Golden(dict):
+    """Numbers that the official code gave, and the rules by which its weights and inputs were filled."""
+
+    @staticmethod
+    def wave(shape: tuple[int, ...], frequency: float) -> Tensor:
+        """sin(frequency * k) for the flat index k, float32."""
+        return torch.from_numpy(np.sin(frequency * np.arange(np.prod(shape)))).reshape(shape).float()
+
+    @staticmethod
+    def state(listed: list) -> dict[str, Tensor]:
+        """The weights of a model, by its official names."""
+        state = {}
+        for i, (name, shape) in enumerate(listed):
+            values = 0.05 * np.sin(0.37 * np.arange(np.prod(shape)) + i) + name.endswith(("ln1.weight", "ln2.weight"))
+            state[name] = torch.from_numpy(values).reshape(shape).float()
+        return state
+
+    @staticmethod
+    def agrees(tensor: Tensor, told: dict, *, tolerance: float = 2e-5) -> bool:
+        """Whether shape, mean, deviation and the first and last values are those that were told."""
+        flat = tensor.detach().double().flatten()
+        numbers = [flat.mean(), flat.std(), *flat[:6], *flat[-3:]]
+        wanted = [told["mean"], told["std"], *told["first"], *told["last"]]
+        return list(tensor.shape) == told["shape"] and np.allclose(numbers, wanted, rtol=0, atol=tolerance)
+
+
+@pytest.fixture(scope="session")
+def golden(shared_folder) -> Golden:
+    path = shared_folder / "spec" / "sapiens1_golden.json"
+    if not path.is_file():
+        pytest.skip(f"there is no {path.name} beside the repository")
+    return Golden(json.loads(path.read_text(encoding="utf-8")))
