@@ -30,7 +30,11 @@ def build(node: Any, **defaults: Any) -> Any:
                 near = difflib.get_close_matches(key, accepted, 1)
                 hint = f"did you mean {near[0]}?" if near else f"it takes {', '.join(accepted)}"
                 raise ValueError(f"{made.__name__} takes no {key!r}; {hint}")
-        return made(**{k: v for k, v in defaults.items() if k not in arguments}, **arguments)
+        arguments = {**defaults, **arguments}
+        missing = [k for k, p in accepted.items() if p.default is p.empty and p.kind is not p.VAR_KEYWORD and k not in arguments]
+        if missing:
+            raise ValueError(f"{made.__name__} needs {', '.join(missing)}; it was given {', '.join(arguments) or 'nothing'}")
+        return made(**arguments)
     if isinstance(node, list | tuple):
         return [build(item) for item in node]
     return node
@@ -46,9 +50,12 @@ def named(path: str) -> type:
     if module.split(".")[0] not in OURS:
         raise ValueError(f"{path!r} is not a class of {', '.join(OURS)}; a file may not name code from elsewhere")
     try:
-        return getattr(import_module(module), name)
+        found = getattr(import_module(module), name)
     except (ImportError, AttributeError) as error:
         raise ValueError(f"there is no {path!r} in this version; the file was written by another one") from error
+    if not isinstance(found, type) or found.__module__.split(".")[0] not in OURS:  # a function, or what a module of ours imports
+        raise ValueError(f"{path!r} is not a class of {', '.join(OURS)}; a file may not name code from elsewhere")
+    return found
 
 
 def plain(node: Any) -> Any:

@@ -4,6 +4,7 @@ import json
 import logging
 import os
 from collections.abc import Mapping
+from math import isqrt
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -59,8 +60,9 @@ def load(path: Path | str, *, device: torch.device | str = "cpu") -> Loaded:
     about, state = read(path)
     if about is None:
         raise ValueError(f"{path} holds weights without a description of a model; it can only initialise one (init=...)")
-    if about.get("format") != FORMAT:
-        raise ValueError(f"{path} has format {about.get('format')}, this version reads {FORMAT}; use the version that wrote it")
+    if not isinstance(about, dict) or about.get("format") != FORMAT or not isinstance(about.get("model"), dict):
+        found = about.get("format") if isinstance(about, dict) else None
+        raise ValueError(f"{path} has format {found}, this version reads {FORMAT}; use the version that wrote it")
     model = build(about["model"])
     missing, extra, wrong = _compare(model.state_dict(), state)
     if missing or extra or wrong:
@@ -106,7 +108,7 @@ def initialise(backbone: ViT, path: Path | str) -> None:
     elif "cls_token" not in state:
         state["cls_token"] = target["cls_token"]
     if (table := state.get("pos_embed")) is not None:
-        state["pos_embed"] = _fit_positions(table, backbone, _grid(about, table.shape[1]))
+        state["pos_embed"] = _fit_positions(table, backbone, _grid(about, table.shape[1], path))
     missing, extra, wrong = _compare(target, state)
     if missing or extra or wrong:
         raise ValueError(f"{path} does not fit this backbone (width {backbone.dim}, {len(backbone.blocks)} blocks): "
@@ -115,12 +117,16 @@ def initialise(backbone: ViT, path: Path | str) -> None:
     log.info("backbone initialised from %s", path)
 
 
-def _grid(about: Mapping[str, Any] | None, count: int) -> tuple[int, int]:
+def _grid(about: Mapping[str, Any] | None, count: int, path: Path | str) -> tuple[int, int]:
     """The grid of a position table: as described, else a square with or without cls."""
     if about is not None:
         image_hw, patch = about["model"]["backbone"].get("image_hw", (1024, 768)), about["model"]["backbone"].get("patch", 16)
         return image_hw[0] // patch, image_hw[1] // patch
-    side = int(count**0.5)
+    side = isqrt(count)
+    if count - side**2 > 1:
+        raise ValueError(
+            f"{path} has {count} positions, no square grid with or without cls; give a file made for square images"
+        )
     return side, side
 
 
@@ -153,9 +159,7 @@ def _compare(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> tuple
 
 def _findings(missing: list[str], extra: list[str], wrong: list[str]) -> str:
     parts = [("missing", missing), ("unknown", extra), ("of another shape", wrong)]
-    return "; ".join(
-        f"{len(names)} {what}: {', '.join(names[:3])}{', ...' * (len(names) > 3)}" for what, names in parts if names
-    )
+    return "; ".join(f"{len(names)} {what}: {', '.join(names[:3])}{', ...' * (len(names) > 3)}" for what, names in parts if names)
 
 
 def _looks_like(path: Path) -> str:

@@ -1,6 +1,7 @@
 """What many tests look at: one person, a few shards of people, and the numbers of the official code where they lie beside us."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -8,11 +9,22 @@ import pytest
 import torch
 from torch import Tensor
 
+from shared.data import synthetic
 from shared.data.fields import Sample
 from shared.data.shards import write_shards
-from shared.data.synthetic import NAMES, person, samples
 
 BESIDE = Path(__file__).parents[2] / "shared"
+OURS = {  # what the official code calls a layer, and what we do
+    r"^patch_embed\.projection": "patch_embed",
+    r"^layers\.": "blocks.",
+    r"^ln1": "norm",
+    r"\.ln(\d)": r".norm\1",
+    r"ffn\.layers\.0\.0": "mlp.fc1",
+    r"ffn\.layers\.1": "mlp.fc2",
+    r"^deconv_layers\.(\d)": lambda found: f"up.{int(found[1]) // 3}.0",
+    r"^conv_layers\.(\d)": lambda found: f"refine.{int(found[1]) // 3}.0",
+    r"^(conv_seg|final_layer)": "last",
+}
 
 
 @pytest.fixture(scope="session")
@@ -24,16 +36,16 @@ def shared_folder() -> Path:
 
 
 @pytest.fixture(scope="session")
-def standing() -> Sample:
+def person() -> Sample:
     """A person at 256 x 192 with every field. Do not write into it."""
-    return person(0)
+    return synthetic.person(0)
 
 
 @pytest.fixture(scope="session")
 def small_shards(tmp_path_factory) -> Path:
     """Twelve people of 64 x 48 with every field, in three shards. Do not write into it."""
     folder = tmp_path_factory.mktemp("people")
-    write_shards(samples(12, seed=0, hw=(64, 48)), folder, names=NAMES, per_shard=4)
+    write_shards(synthetic.samples(12, seed=0, hw=(64, 48)), folder, names=synthetic.NAMES, per_shard=4)
     return folder
 
 
@@ -47,10 +59,12 @@ class Golden(dict):
 
     @staticmethod
     def state(listed: list) -> dict[str, Tensor]:
-        """The weights of a model, by its official names."""
+        """The weights of a model, by our names."""
         state = {}
         for i, (name, shape) in enumerate(listed):
             values = 0.05 * np.sin(0.37 * np.arange(np.prod(shape)) + i) + name.endswith(("ln1.weight", "ln2.weight"))
+            for official, ours in OURS.items():
+                name = re.sub(official, ours, name)
             state[name] = torch.from_numpy(values).reshape(shape).float()
         return state
 

@@ -1,4 +1,4 @@
-"""timm's plain ViTs -> ours: ImageNet, MAE and DINO weights of equal shape as an initialisation. Names only; nothing is computed."""
+"""timm's plain ViTs -> ours: ImageNet, MAE and DINO weights of equal shape as an initialisation. Names change, no number does."""
 
 import re
 from collections.abc import Mapping

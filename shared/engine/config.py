@@ -50,6 +50,8 @@ def _apply(tree: Tree, override: str) -> None:
         if depth < len(path) - 1:
             node = node[int(name)] if isinstance(node, list | tuple) else node.setdefault(name, {})
     name = path[-1]
+    if isinstance(node, tuple):
+        raise ValueError(f"{key}: one number of {node} cannot be set alone; give all of them, as in {'.'.join(path[:-1])}={node}")
     index: Any = int(name) if isinstance(node, list) else name
     old = node[index] if isinstance(node, list) else node.get(name)
     node[index] = _typed(key, text, old)
@@ -71,9 +73,11 @@ def _typed(key: str, text: str, old: Any) -> Any:
         value = ast.literal_eval(text)
     except (ValueError, SyntaxError):
         value = text
+    if value is None and not isinstance(old, bool | int | float):
+        return None  # nothing, where there was a file or a group of settings
     if isinstance(old, str) and not isinstance(value, str):
         value = text
-    if old is None or value is None:
+    if old is None:
         return value
     if isinstance(old, float) and isinstance(value, int) and not isinstance(value, bool):
         return float(value)

@@ -26,9 +26,7 @@ def evaluate(only: type[Task] | None = None) -> None:
   python {command} --checkpoint runs/{what}/synthetic_nano/model.safetensors
   torchrun --nproc_per_node 8 {command} --checkpoint model.safetensors batch=16 val.limit=100""",
     )
-    parser.add_argument(
-        "config", help="names the validation shards (val) and, for the trivial answer, the training shards (train)"
-    )
+    parser.add_argument("config", help="names the validation shards (val) and, for the trivial answer, the training shards (train)")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="replace a setting, for example val.limit=100")
     parser.add_argument("--checkpoint", required=True, metavar="FILE", help="model.safetensors of a run")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the scores there too")

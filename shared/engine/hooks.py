@@ -30,7 +30,7 @@ class Progress(Hook):
         title: in front of the line.
     """
 
-    priority = "LOW"
+    priority = "BELOW_NORMAL"  # before the scheduler (LOW) sets the rate of the next iteration
 
     def __init__(self, *, every: int, images: int, folder: Path | None, title: str) -> None:
         self.every, self.images, self.folder, self.title = every, images, folder, title
@@ -45,9 +45,7 @@ class Progress(Hook):
         self._began, self._first = time.perf_counter(), runner.iter
         self._since = self._began
         terminal = sys.stderr.isatty()
-        self._bar = tqdm(
-            total=runner.max_iters, initial=runner.iter, desc=self.title, unit="it", disable=not terminal, leave=True
-        )
+        self._bar = tqdm(total=runner.max_iters, initial=runner.iter, desc=self.title, unit="it", disable=not terminal, leave=True)
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None) -> None:
         if self.folder is None:
@@ -120,7 +118,8 @@ class Checkpoints(Hook):
         self.description, self.about = description, dict(about)
 
     def after_val_epoch(self, runner: Runner, metrics: Mapping[str, float] | None = None) -> None:
-        self.about["scores"] = {"iteration": runner.iter, **(metrics or {})}
+        if metrics:
+            self.about["scores"] = {"iteration": runner.iter, **metrics}
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None) -> None:
         if (runner.iter + 1) % self.every == 0 and runner.iter + 1 < runner.max_iters:
@@ -169,7 +168,8 @@ class Preview(Hook):
 
 def saved(folder: Path) -> list[Path]:
     """Checkpoints to go on from, oldest first."""
-    return sorted(folder.glob("iter_*.pth"), key=lambda path: int(path.stem.removeprefix("iter_")))
+    found = {int(path.stem[5:]): path for path in folder.glob("iter_*.pth") if path.stem[5:].isdigit()}
+    return [found[iteration] for iteration in sorted(found)]
 
 
 def _peak_gib() -> float:

@@ -30,7 +30,9 @@ from shared.engine.step import Autocast, Step
 from shared.task import Task
 
 log = logging.getLogger(__name__)
-FREE = {"work_dir", "iters_shown", "log_every", "workers", "keep", "save_every", "device"}  # may differ when a run goes on
+FREE = {"work_dir", "log_every", "workers", "keep", "save_every", "device"}  # may differ when a run goes on
+LEAST = dict.fromkeys(("iters", "batch", "accumulate", "log_every", "save_every", "keep"), 1)
+LEAST |= dict.fromkeys(("workers", "warmup", "val_every", "preview", "clip"), 0)
 
 
 def finetune(only: type[Task] | None = None) -> None:
@@ -67,12 +69,12 @@ The same command again goes on where a stopped run was. Settings are listed in c
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
         train(load(arguments.config, arguments.overrides), only=only)
-    except (ValueError, FileNotFoundError) as error:
+    except (ValueError, OSError) as error:
         parser.exit(2, f"error: {error}\n")
 
 
 def train(config: Tree, *, only: type[Task] | None = None) -> Path:
-    """Train as the config says; going on with a run that was stopped.
+    """Train as the config says; going on with a run that was stopped, and leaving alone one that is finished.
 
     Args:
         config: as `load` returns it.
@@ -85,19 +87,30 @@ def train(config: Tree, *, only: type[Task] | None = None) -> Path:
         ValueError: the config does not fit the script, the data or the run that is there already.
     """
     description = describe(config)
+    _check(config)
     if only is not None and [named(t["type"]) for t in description.get("tasks", [])] != [only]:
         raise ValueError(f"this script trains {only.name} alone; for this config use tasks/joint/finetune.py")
     folder = Path(config["work_dir"])
+    weights = folder / "model.safetensors"
     with session(config["device"]) as here:
         if here.processes == 1 and here.device.type == "cpu":
             cv2.setNumThreads(1)
-        latest = _prepare(folder, config, here)
+        latest = _latest(folder, config, here)
+        if latest and latest.stem == f"iter_{config['iters']}" and weights.is_file():
+            if here.first:
+                log.info("%s holds a finished run of %d iterations: nothing to do; choose another work_dir= to train again",
+                         folder, config["iters"])  # fmt: skip
+            return weights
+        if here.first:
+            _begin(folder, config, here)
         torch.manual_seed(config["seed"])
         model = build(description)
         if config["init"] and latest is None:
             checkpoint.initialise(model.backbone, config["init"])
+        if latest and here.first:
+            log.info("going on from %s", latest)
         _run(model, description, config, folder, latest, here)
-    return folder / "model.safetensors"
+    return weights
 
 
 def describe(config: Tree) -> dict[str, Any]:
@@ -106,27 +119,45 @@ def describe(config: Tree) -> dict[str, Any]:
     return {**config["model"], **parts}
 
 
-def _prepare(folder: Path, config: Tree, here: Session) -> Path | None:
-    """The folder of the run, and the checkpoint to go on from; refuses to mix two different runs."""
-    past = folder / "config.json"
-    latest = saved(folder)[-1] if saved(folder) else None
-    if latest and past.is_file():
-        old = json.loads(past.read_text())
-        changed = [
-            line for line in differences(old, json.loads(json.dumps(config))) if line.split(":")[0].split(".")[0] not in FREE
-        ]
+def _check(config: Tree) -> None:
+    """Refuse numbers that mean nothing, before anything is built."""
+    for key, least in LEAST.items():
+        if config[key] < least:
+            raise ValueError(f"{key}={config[key]} is too small; it is at least {least}")
+    if not 0 <= config["ema"] < 1:
+        raise ValueError(f"ema={config['ema']} is no decay; it is at least 0 (none) and less than 1, for example 0.9999")
+
+
+def _latest(folder: Path, config: Tree, here: Session) -> Path | None:
+    """The checkpoint to go on from; refuses to mix two different runs."""
+    past, found = folder / "config.json", saved(folder)
+    if not found:
+        return None
+    if past.is_file():
+        changed = differences(_fixed(json.loads(past.read_text())), _fixed(_record(config, here)))
         if changed:
-            raise ValueError(
-                f"{folder} holds a run with other settings ({'; '.join(changed[:4])}); choose another work_dir=, or delete that folder"
-            )
-    if here.first:
-        folder.mkdir(parents=True, exist_ok=True)
-        partial = folder / ".config.json"
-        partial.write_text(json.dumps(config, indent=1))
-        partial.replace(past)
-    if latest and here.first:
-        log.info("going on from %s", latest)
-    return latest
+            told = "; ".join(changed[:4]) + "; ..." * (len(changed) > 4)
+            raise ValueError(f"{folder} holds a run with other settings ({told}); choose another work_dir=, or delete that folder")
+    return found[-1]
+
+
+def _record(config: Tree, here: Session) -> Tree:
+    """What the folder of a run keeps of its settings: as JSON gives them back."""
+    return json.loads(json.dumps({**config, "processes": here.processes}))
+
+
+def _fixed(record: Tree) -> Tree:
+    """What may not change when a run goes on; pictures may be dealt to another number of processes."""
+    fixed = {key: value for key, value in record.items() if key not in {*FREE, "batch", "processes"}}
+    return fixed | {"batch * processes": record["batch"] * record.get("processes", 1)}
+
+
+def _begin(folder: Path, config: Tree, here: Session) -> None:
+    """The folder of the run, with its settings."""
+    folder.mkdir(parents=True, exist_ok=True)
+    partial = folder / ".config.json.partial"
+    partial.write_text(json.dumps(_record(config, here), indent=1))
+    partial.replace(folder / "config.json")
 
 
 def _run(model: nn.Module, description: Mapping, config: Tree, folder: Path, latest: Path | None, here: Session) -> None:
@@ -181,9 +212,7 @@ def _run(model: nn.Module, description: Mapping, config: Tree, folder: Path, lat
         log.info("done: %s", folder / "model.safetensors")
 
 
-def _hooks(
-    model: nn.Module, stream: Stream, valid: Any, description: Mapping, config: Tree, folder: Path, here: Session
-) -> list:
+def _hooks(model: nn.Module, stream: Stream, valid: Any, description: Mapping, config: Tree, folder: Path, here: Session) -> list:
     hooks: list[Any] = [
         Progress(
             every=config["log_every"],

@@ -56,7 +56,7 @@ class TrainLoop(BaseLoop):
         iters: iterations in all.
         seed: of dropout; each iteration and rank has its own draw, so a restart repeats it.
         rank: of this process.
-        validate: called every `val_every` iterations and at the end; None: never. Sees the averaged weights if there are.
+        validate: called every `val_every` iterations and at the end; None: no scores. Sees the averaged weights if there are.
         val_every: iterations; 0: at the end only.
     """
 
@@ -94,8 +94,8 @@ class TrainLoop(BaseLoop):
         while self._iter < self.max_iters and not self.stop_training:
             self.runner.model.train()
             self._iterate(next(batches) for _ in range(many))
-            if self.validate and (self._iter == self.max_iters or (self.val_interval and self._iter % self.val_interval == 0)):
-                self._validate()
+            if self._iter == self.max_iters or (self.val_interval and self._iter % self.val_interval == 0):
+                self._validate()  # pictures are drawn even where nothing is scored
         self.runner.call_hook("after_train_epoch")
         self.runner.call_hook("after_train")
         return self.runner.model

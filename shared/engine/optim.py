@@ -62,4 +62,5 @@ def schedule(kind: str, *, iters: int, warmup: int) -> list[dict]:
     if kind not in falls:
         raise ValueError(f"there is no schedule {kind!r}; choose one of {', '.join(falls)}")
     rise = {"type": "LinearLR", "start_factor": 1e-3, "by_epoch": False, "begin": 0, "end": warmup}
-    return [rise] * bool(warmup) + [{**falls[kind], "by_epoch": False, "begin": warmup, "end": iters}]
+    risen = warmup if warmup > 1 else 0  # of one iteration, mmengine would never come back from the thousandth
+    return [rise] * bool(risen) + [{**falls[kind], "by_epoch": False, "begin": risen, "end": iters}]

@@ -35,12 +35,8 @@ def infer(only: type[Task] | None = None) -> None:
     parser.add_argument("--checkpoint", required=True, metavar="FILE", help="model.safetensors of a run")
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder for answers; made where it is missing")
     if only is None:
-        parser.add_argument(
-            "--tasks", metavar="A,B", help="answer these only, for example seg,depth (default: all of the model)"
-        )
-    parser.add_argument(
-        "--people", metavar="BOXES.json", help="boxes for pose: {photo name: [[x0, y0, x1, y1], ...]} in pixels"
-    )
+        parser.add_argument("--tasks", metavar="A,B", help="answer these only, for example seg,depth (default: all of the model)")
+    parser.add_argument("--people", metavar="BOXES.json", help="boxes for pose: {photo name: [[x0, y0, x1, y1], ...]} in pixels")
     parser.add_argument("--size", metavar="HxW", help="input of the network in pixels (default: as trained)")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: %(default)s)")
     parser.add_argument("--no-render", action="store_true", help="write answers only, no pictures of them")

@@ -66,9 +66,7 @@ class Predictor:
             raise ValueError(f"{path} holds a {type(model).__name__}, which answers nothing; fine-tune it first (init={path})")
         names = [task.name for task in model.tasks]
         if missing := set(only or ()) - set(names):
-            raise ValueError(
-                f"{path} answers {', '.join(names)}, not {', '.join(sorted(missing))}; give a checkpoint of that task"
-            )
+            raise ValueError(f"{path} answers {', '.join(names)}, not {', '.join(sorted(missing))}; give a checkpoint of that task")
         trained = about["model"]["backbone"].get("image_hw", (1024, 768))
         return cls(model, size=size or (trained[0], trained[1]), device=device, only=only)
 

@@ -42,9 +42,12 @@ def _picture(kind: str) -> Callable[[Path, np.ndarray], None]:
     options = {".png": [cv2.IMWRITE_PNG_COMPRESSION, 4], ".jpg": [cv2.IMWRITE_JPEG_QUALITY, 92]}[kind]
 
     def encode(path: Path, content: np.ndarray) -> None:
-        ok, data = cv2.imencode(kind, content[..., ::-1] if content.ndim == 3 else content, options)
+        try:
+            ok, data = cv2.imencode(kind, content[..., ::-1] if content.ndim == 3 else content, options)
+        except cv2.error:
+            ok, data = False, np.empty(0)
         if not ok:
-            raise ValueError(f"{path.name}: OpenCV cannot encode {content.shape} {content.dtype}")
+            raise ValueError(f"{kind[1:]} files cannot hold a picture of {content.shape} {content.dtype}; make the photo smaller")
         path.write_bytes(data.tobytes())
 
     return encode

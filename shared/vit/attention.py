@@ -41,8 +41,8 @@ def _xformers(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         raise ValueError(f"xformers {where}; use attention='auto', which picks PyTorch's fused kernel")
     from xformers.ops import memory_efficient_attention  # heavy, and it warns at import: only when it was asked for
 
-    # xformers wants (B,N,heads,d)
-    return memory_efficient_attention(*(x.transpose(1, 2) for x in (q, k, v))).transpose(1, 2)
+    q, k, v = (x.transpose(1, 2) for x in (q, k, v))  # xformers wants (B,N,heads,d)
+    return memory_efficient_attention(q, k, v).transpose(1, 2)
 
 
 @cache

@@ -60,7 +60,7 @@ class ViT(nn.Module):
         self.cls_token = nn.Parameter(torch.zeros(1, 1, dim)) if cls else None
         table = F.pad(sincos(dim, self.grid), (0, 0, int(cls), 0))[None]  # the row of cls is zero
         self.pos_embed = nn.Parameter(table, requires_grad=not fixed_position)
-        rates = torch.linspace(0, drop_path, depth).tolist()
+        rates = [drop_path * i / max(depth - 1, 1) for i in range(depth)]  # not linspace: models are also built on "meta"
         self.blocks = nn.ModuleList(Block(dim, heads, backend=attention, drop_path=rate) for rate in rates)
         self.norm = nn.LayerNorm(dim, eps=NORM_EPS)
         self.apply(_initialise)

@@ -1,5 +1,6 @@
 """Depth: how far is each pixel? Relative within the picture, 0 nearest and 1 farthest (Sapiens, ECCV 2024, section 4.3)."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -22,8 +23,8 @@ class Depth(Task):
 
     Args:
         variance_focus: share of the squared mean that is forgiven; 0 is the plain log error, 1 ignores scale (official: 0.5).
-        floor: below it the logarithm of the prediction goes on as a straight line. The official loss clamps at 1e-6, where a
-            prediction below zero has no gradient and never comes back.
+        floor: below it the logarithm goes on as a straight line, for target and prediction alike. The official loss clamps at
+            1e-6 instead, where a prediction below zero has no gradient and never comes back.
     """
 
     variance_focus: float = 0.5
@@ -48,7 +49,7 @@ class Depth(Task):
         target, known = relative(batch["depth"])
         known = known & (target > EPS)
         raw = resize(raw, target.shape[-2:])[:, 0]
-        g = torch.where(known, target.clamp(min=EPS).log() - self._log(raw), 0)
+        g = torch.where(known, self._log(target) - self._log(raw), 0)
         n = known.flatten(1).sum(1).clamp(min=1)
         variance = (g * g).flatten(1).sum(1) / n - self.variance_focus * (g.flatten(1).sum(1) / n) ** 2
         has_any = known.flatten(1).any(1)
@@ -56,9 +57,9 @@ class Depth(Task):
         root = torch.where(variance > EPS**2, variance, 1).sqrt() * (variance > EPS**2)
         return {"silog": masked_mean(root, has_any)}
 
-    def _log(self, raw: Tensor) -> Tensor:
-        line = torch.log(torch.tensor(self.floor)) + (raw - self.floor) / self.floor
-        return torch.where(raw > self.floor, raw.clamp(min=self.floor).log(), line)
+    def _log(self, depth: Tensor) -> Tensor:
+        line = math.log(self.floor) + (depth - self.floor) / self.floor
+        return torch.where(depth > self.floor, depth.clamp(min=self.floor).log(), line)
 
     def decode(self, raw: Tensor) -> Tensor:
         """(B,1,h,w) -> (B,h,w), relative depth."""

@@ -113,4 +113,3 @@ def _small(image: np.ndarray) -> np.ndarray:
     """A picture of the sheet's height, shrunk by averages."""
     scale = SHEET_HEIGHT / image.shape[0]
     return cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) if scale < 1 else image
-

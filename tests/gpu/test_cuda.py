@@ -1,0 +1,75 @@
+"""What only a GPU can show: its attention kernels agree with the formula, and a step and an answer on it agree with the CPU's."""
+
+import numpy as np
+import pytest
+import torch
+
+from shared.data.view import View
+from shared.dense.decoder import Spec
+from shared.dense.frame import settle
+from shared.dense.model import DenseModel
+from shared.infer.predictor import Predictor
+from shared.vit.attention import Backend, attention, backends
+from shared.vit.model import ViT
+from tasks.depth.task import Depth
+from tasks.normal.task import Normal
+from tasks.pose.task import Pose
+from tasks.seg.task import Seg
+
+pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="PyTorch sees no GPU")]
+CUDA = torch.device("cuda")
+
+
+@pytest.fixture
+def model() -> DenseModel:
+    torch.manual_seed(0)
+    return DenseModel(ViT("nano", image_hw=(64, 48)), [Seg(), Depth(), Normal(), Pose()], decoder=Spec((32, 16), (16,)))
+
+
+@pytest.mark.parametrize("width", [60, 64, 80])  # of a head in 2b, 300m and 1b, 600m
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_attention_kernels_agree(width: int, dtype: torch.dtype) -> None:
+    q, k, v = torch.randn(3, 2, 4, 300, width, device=CUDA).unbind(0)
+    exact = attention(q.double(), k.double(), v.double(), backend="reference")
+    for backend in backends(CUDA):
+        _agree(backend, (q.to(dtype), k.to(dtype), v.to(dtype)), exact)
+
+
+def _agree(backend: Backend, qkv: tuple[torch.Tensor, ...], exact: torch.Tensor) -> None:
+    answer = attention(*qkv, backend=backend).double()
+    tolerance = 2e-2 if qkv[0].dtype is torch.bfloat16 else 2e-3
+    assert (answer - exact).abs().max() < tolerance, backend
+
+
+def test_losses_and_gradients_agree_with_the_cpu(model: DenseModel) -> None:
+    batch = {
+        "image": torch.randint(0, 255, (2, 3, 64, 48), dtype=torch.uint8),
+        "seg": torch.randint(0, 28, (2, 64, 48), dtype=torch.uint8),
+        "depth": torch.rand(2, 64, 48) + 2,
+        "normal": torch.nn.functional.normalize(torch.randn(2, 3, 64, 48), dim=1),
+        "keypoints": torch.rand(2, 17, 3) * 40 + 1,
+    }
+    sum(model.losses(batch).values()).backward()  # type: ignore[union-attr]
+    exact = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+    model.zero_grad()
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    model.to(CUDA)
+    sum(model.losses({k: v.to(CUDA) for k, v in batch.items()}).values()).backward()  # type: ignore[union-attr]
+    for name, p in model.named_parameters():
+        if name in exact and p.grad is not None:
+            scale = exact[name].abs().max().clamp(min=1e-6)
+            assert (p.grad.cpu() - exact[name]).abs().max() / scale < 1e-2, name
+
+
+def test_answers_agree_with_the_cpu(model: DenseModel) -> None:
+    raw = torch.randn(3, 32, 24)
+    view = View.whole((129, 97), (64, 48))
+    on_gpu, on_cpu = (settle(Normal(), raw.to(device), view, (129, 97)) for device in (CUDA, "cpu"))
+    torch.testing.assert_close(on_gpu, on_cpu, atol=1e-4, rtol=0)
+
+
+def test_a_predictor_runs_in_bf16(model: DenseModel) -> None:
+    image = np.random.default_rng(0).integers(0, 255, (300, 200, 3), dtype=np.uint8)
+    answers = Predictor(model, size=(64, 48), device=CUDA)(image)
+    assert answers["depth"].shape == (300, 200)
+    assert np.isfinite(answers["normal"]).all()

@@ -1,0 +1,195 @@
+"""The world stays consistent: one view moves every field, and the fields still tell the same story."""
+
+import cv2
+import numpy as np
+import pytest
+
+from shared.data import synthetic
+from shared.data.fields import FIELDS, MAPS, warp
+from shared.data.synthetic.portrait import setting
+from shared.data.view import Jitter, View
+from shared.vocabulary import Vocabulary
+
+SEG, POINTS = synthetic.NAMES["seg"], synthetic.NAMES["keypoints"]
+
+
+def swap(names):
+    """The id of each name's mirror image."""
+    other = {"left": "right", "right": "left", "Left": "Right", "Right": "Left"}
+    mirrored = [next((name.replace(a, b) for a, b in other.items() if a in name), name) for name in names]
+    return np.array([names.index(m) if m in names else i for i, m in enumerate(mirrored)])
+
+
+SWAPS = {"seg": swap(SEG), "keypoints": swap(POINTS)}
+
+
+def about_middle(hw, **options):
+    return View.about(((hw[1] - 1) / 2, (hw[0] - 1) / 2), 1.0, hw, **options)
+
+
+def mirrored(sample):
+    return warp(sample, about_middle(sample["image"].shape[:2], flip=True), swaps=SWAPS)
+
+
+@pytest.mark.parametrize("field", FIELDS)
+def test_two_flips_are_the_identity(person, field):
+    twice = mirrored(mirrored(person))
+    assert twice[field].dtype == FIELDS[field].dtype
+    np.testing.assert_allclose(twice[field], person[field], atol=0 if field in ("image", "seg") else 1e-4)
+
+
+@pytest.mark.parametrize("field", MAPS)
+def test_a_flip_moves_each_pixel_to_its_mirror_image(person, field):
+    wanted = person[field][:, ::-1]
+    if field == "seg":
+        wanted = SWAPS["seg"].astype(np.uint8)[wanted]
+    if field == "normal":
+        wanted = wanted * np.float32([-1, 1, 1])
+    np.testing.assert_allclose(mirrored(person)[field], wanted, atol=1e-6)
+
+
+def test_a_flip_swaps_left_and_right_keypoints(person):
+    flipped, w = mirrored(person)["keypoints"], person["image"].shape[1]
+    left, right = POINTS.index("left_shoulder"), POINTS.index("right_shoulder")
+    assert flipped[left, 0] == pytest.approx(w - 1 - person["keypoints"][right, 0], abs=1e-3)
+    assert flipped[left, 2] == person["keypoints"][right, 2]
+
+
+def test_a_flip_without_a_vocabulary_keeps_the_ids(person):
+    flipped = warp(person, about_middle(person["image"].shape[:2], flip=True))
+    assert np.array_equal(flipped["seg"], person["seg"][:, ::-1])
+    unflipped = warp(person, about_middle(person["image"].shape[:2]), swaps=SWAPS)
+    assert np.array_equal(unflipped["seg"], person["seg"])
+
+
+def test_the_swap_of_a_vocabulary_leaves_unknown_unknown():
+    table = Vocabulary.parse(
+        {"entries": [{"name": n, "colour": [0, 0, 0]} for n in ("bg", "left", "right")], "pairs": [["left", "right"]]}
+    )
+    seg = np.array([[0, 1, 2, 255]], np.uint8)
+    assert warp({"seg": seg}, about_middle((1, 4), flip=True), swaps={"seg": table.swap})["seg"].tolist() == [[255, 1, 2, 0]]
+
+
+def normals_from_depth(depth, focal_px):
+    """Unit normals of the unprojected depth, and where it is smooth enough to say so."""
+    known = np.isfinite(depth)
+    filled = np.where(known, depth, np.nanmax(depth)).astype(np.float32)
+    rough = cv2.dilate(filled, np.ones((7, 7))) - cv2.erode(filled, np.ones((7, 7)))
+    smooth = (cv2.erode(known.astype(np.uint8), np.ones((11, 11))) > 0) & (rough < 0.04)
+    filled = cv2.GaussianBlur(filled, (0, 0), 2.0)  # depth moves by nearest pixels: without this, its slope is stairs
+    h, w = depth.shape
+    x, y = (np.arange(w) - (w - 1) / 2) / focal_px, ((h - 1) / 2 - np.arange(h)) / focal_px
+    place = np.stack([*np.meshgrid(x, y), -np.ones((h, w))], -1) * filled[..., None].astype(float)
+    normal = np.cross(np.gradient(place, axis=1), -np.gradient(place, axis=0))
+    return normal / np.linalg.norm(normal, axis=-1, keepdims=True), smooth
+
+
+def degrees_apart(a, b):
+    return np.degrees(np.arccos(np.clip((a * b).sum(-1), -1, 1)))
+
+
+@pytest.mark.parametrize("flip", [False, True])
+@pytest.mark.parametrize("degrees", [-60, -30, 0, 15, 40, 90])
+def test_turned_normals_are_those_of_the_turned_depth(degrees, flip):
+    hw, seed = (320, 240), 1
+    sample = synthetic.person(seed, hw)
+    turned = warp(sample, about_middle(hw, degrees=degrees, flip=flip))
+    slope, smooth = normals_from_depth(turned["depth"], setting(seed).camera.focal_px(hw))
+    assert smooth.sum() > 500
+    assert np.median(degrees_apart(turned["normal"], slope)[smooth]) < 6
+    assert np.linalg.norm(turned["normal"][smooth], axis=-1) == pytest.approx(1, abs=1e-5)
+
+
+def test_normals_that_did_not_turn_would_be_noticed():
+    hw, seed = (320, 240), 1
+    sample = synthetic.person(seed, hw)
+    view = about_middle(hw, degrees=40)
+    moved_only = cv2.warpAffine(sample["normal"], view.matrix, hw[::-1], flags=cv2.INTER_NEAREST)
+    slope, smooth = normals_from_depth(warp(sample, view)["depth"], setting(seed).camera.focal_px(hw))
+    assert np.median(degrees_apart(moved_only, slope)[smooth]) > 10
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_keypoints_and_labels_follow_their_pixel_under_random_views(seed):
+    rng = np.random.default_rng(seed)
+    hw, size = (90, 120), (64, 48)
+    xy = rng.uniform((45, 30), (75, 60)).round()
+    image, seg = np.zeros((*hw, 3), np.uint8), np.zeros(hw, np.uint8)
+    square = tuple(slice(int(c) - 4, int(c) + 5) for c in xy[::-1])
+    image[square], seg[square] = 255, 7
+    view = Jitter(scale=(0.9, 2.0), shift=0.05)(View.whole(hw, size), rng)
+    seen = warp({"image": image, "seg": seg, "keypoints": np.float32([[*xy, 1]])}, view)
+    x, y, visible = seen["keypoints"][0]
+    assert visible == 1
+    for map_ in (seen["image"][..., 0].astype(float), (seen["seg"] == 7).astype(float)):
+        weight = map_ / map_.sum()
+        assert (weight * np.arange(48)).sum() == pytest.approx(x, abs=0.3)
+        assert (weight * np.arange(64)[:, None]).sum() == pytest.approx(y, abs=0.3)
+
+
+def test_points_that_leave_the_view_become_unknown():
+    points = np.float32([[0, 0, 1], [-0.4, 3, 1], [-0.6, 3, 1], [7.4, 3, 1], [7.6, 3, 1], [4, 9.5, 1], [4, 4, 0]])
+    seen = warp({"keypoints": points}, about_middle((10, 8)))["keypoints"]
+    assert seen[:, 2].tolist() == [1, 1, 0, 1, 0, 0, 0]
+
+
+def test_a_box_moves_with_its_corners_and_unknown_stays_unknown():
+    view = View.about((5, 5), 2.0, (21, 21), degrees=90)
+    assert warp({"box": np.float32([3, 4, 5, 8])}, view)["box"] == pytest.approx([8, 10, 16, 14])
+    assert np.isnan(warp({"box": np.full(4, np.nan, np.float32)}, view)["box"]).all()
+
+
+def test_what_is_outside_the_picture_is_unknown():
+    sample = {
+        "image": np.full((8, 8, 3), 200, np.uint8),
+        "seg": np.ones((8, 8), np.uint8),
+        "depth": np.ones((8, 8), np.float32),
+        "normal": np.ones((8, 8, 3), np.float32),
+    }
+    seen = warp(sample, about_middle((8, 8)).whole((8, 8), (8, 24)))
+    for name in sample:
+        assert np.array_equal(seen[name][:, 8:16], sample[name]), name
+        for side in (seen[name][:, :8], seen[name][:, 16:]):
+            np.testing.assert_array_equal(side, np.full_like(side, FIELDS[name].unknown))
+
+
+@pytest.mark.parametrize("size", [(256, 192), (1024, 768), (300, 201)])
+def test_a_4k_picture_is_shrunk_by_averages(size):
+    checks = ((np.indices((3840, 2160)).sum(0) % 2) * 255).astype(np.uint8)
+    seen = warp({"image": np.repeat(checks[..., None], 3, 2)}, View.whole((3840, 2160), size))["image"]
+    w = int(size[0] * 2160 / 3840)
+    inside = seen[2:-2, (size[1] - w) // 2 + 2 : (size[1] + w) // 2 - 2]
+    assert inside.mean() == pytest.approx(127.5, abs=1)
+    assert inside.std() < 2 if size != (1024, 768) else inside.std() < 70  # 3.75: averages of 3, then between them
+
+
+def test_a_ramp_stays_in_its_place_when_shrunk():
+    ramp = np.repeat(np.arange(240, dtype=np.uint8)[None, :, None].repeat(160, 0), 3, 2)
+    for size in ((80, 120), (40, 60), (53, 80), (20, 30)):
+        view = View.whole((160, 240), size)
+        seen = warp({"image": ramp}, view)["image"][size[0] // 2, 2:-2, 0].astype(float)
+        wanted = view.to_source(np.stack([np.arange(size[1]), np.full(size[1], size[0] / 2)], 1))[2:-2, 0]
+        assert np.abs(seen - wanted).max() < 1.0, size
+
+
+def test_unknown_does_not_spread_into_known_pixels(person):
+    view = View.about((95.5, 127.5), 1.7, (300, 220), degrees=17)
+    seen = warp(person, view, swaps=SWAPS)
+    assert np.array_equal(np.isfinite(seen["depth"]), np.isfinite(seen["normal"]).all(-1))
+    assert set(np.unique(seen["seg"])) <= {*np.unique(person["seg"]), 255}
+    finite = seen["depth"][np.isfinite(seen["depth"])]
+    assert np.nanmin(person["depth"]) <= finite.min() <= finite.max() <= np.nanmax(person["depth"])
+
+
+def test_fields_that_nobody_knows_are_dropped(person):
+    seen = warp({"image": person["image"], "caption": np.array(3)}, about_middle(person["image"].shape[:2]))
+    assert list(seen) == ["image"]
+
+
+@pytest.mark.parametrize("hw", [(1, 1), (1, 7), (4000, 3)])
+def test_pictures_of_any_shape_fill_a_view(hw):
+    sample = {"image": np.full((*hw, 3), 90, np.uint8), "depth": np.full(hw, 2, np.float32)}
+    seen = warp(sample, View.whole(hw, (16, 16)))
+    assert seen["image"].shape == (16, 16, 3)
+    assert seen["image"].max() == 90
+    assert np.nanmax(seen["depth"]) == 2

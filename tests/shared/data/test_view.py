@@ -1,0 +1,118 @@
+"""Views: where a point of the picture lies in the network's input, and where it came from."""
+
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+
+from shared.data.view import Jitter, View
+
+SIZE = (64, 48)
+STILL = Jitter(scale=(1.0, 1.0), degrees=0, shift=0, flip=0)
+
+
+def views(count=20):
+    jitter = Jitter()
+    return [jitter(View.whole((200, 300), SIZE), np.random.default_rng(seed)) for seed in range(count)]
+
+
+@pytest.mark.parametrize("view", [View.whole((200, 300), SIZE), View.box(np.array([5, 6, 40, 90.0]), SIZE), *views(4)])
+def test_points_come_back(view):
+    xy = np.random.default_rng(0).uniform(-500, 500, (30, 2))
+    assert np.allclose(view.to_source(view.to_view(xy)), xy)
+    assert np.allclose(view.to_view(view.to_source(xy)), xy)
+
+
+@pytest.mark.parametrize("source_hw", [(64, 48), (128, 96), (20, 300), (300, 20), (1, 1), (1080, 1920)])
+def test_the_whole_picture_is_in_the_view_centred_and_touches_two_sides(source_hw):
+    view = View.whole(source_hw, SIZE)
+    h, w = source_hw
+    edges = view.to_view(np.array([[-0.5, -0.5], [w - 0.5, h - 0.5]]))  # outer edges of the outer pixels
+    assert (edges >= -0.5 - 1e-9).all()
+    assert (edges <= np.array(SIZE[::-1]) - 0.5 + 1e-9).all()
+    assert np.allclose(edges.mean(0), [(SIZE[1] - 1) / 2, (SIZE[0] - 1) / 2])
+    assert np.isclose(edges[0], -0.5).any()
+
+
+@pytest.mark.parametrize("times", [1, 2, 0.5])
+def test_resizing_maps_areas(times):
+    view = View.whole((64, 48), (int(64 * times), int(48 * times)))
+    assert view.scale == pytest.approx(times)
+    assert np.allclose(view.to_view(np.array([10.0, 20.0])), [times * 10.5 - 0.5, times * 20.5 - 0.5])
+
+
+@pytest.mark.parametrize("box", [[10, 20, 50, 60], [10, 20, 12, 200], [-30, -30, 10, 0], [7, 7, 7, 7]])
+def test_a_box_is_in_the_middle_of_its_view_with_room_around(box):
+    view = View.box(np.array(box, np.float32), SIZE, padding=1.25)
+    x0, y0, x1, y1 = box
+    assert np.allclose(view.to_view(np.array([(x0 + x1) / 2, (y0 + y1) / 2])), [(SIZE[1] - 1) / 2, (SIZE[0] - 1) / 2])
+    spanned = np.array([x1 - x0 + 1, y1 - y0 + 1]) * view.scale / SIZE[::-1]
+    assert spanned.max() == pytest.approx(1 / 1.25)
+
+
+def test_a_box_that_is_not_finite_is_refused():
+    with pytest.raises(ValueError, match=r"the box \[0.0, nan, 3.0, 4.0\] is not finite"):
+        View.box(np.array([0, np.nan, 3, 4]), SIZE)
+
+
+def test_turning_is_counter_clockwise_as_seen_and_mirroring_comes_last():
+    turned = View.about((10, 10), 1, (21, 21), degrees=90)
+    assert np.allclose(turned.to_view(np.array([15.0, 10.0])), [10, 5])  # what was on the right is on top
+    mirrored = View.about((10, 10), 1, (21, 21), degrees=45, flip=True)
+    assert np.allclose(mirrored.to_view(np.array([15.0, 10.0])), [10 - 5 * 0.5**0.5, 10 - 5 * 0.5**0.5])
+
+
+@pytest.mark.parametrize("view", views(8))
+def test_a_jittered_view_is_a_similarity_that_knows_whether_it_mirrors(view):
+    linear = view.matrix[:, :2] / view.scale
+    assert np.allclose(linear @ linear.T, np.eye(2))
+    assert (np.linalg.det(linear) < 0) == view.flip
+
+
+def test_a_jitter_stays_within_its_limits_and_reaches_them():
+    plain = View.whole((64, 48), SIZE)
+    middle = np.array([(SIZE[1] - 1) / 2, (SIZE[0] - 1) / 2])
+    jitter = Jitter(scale=(0.5, 2.0), degrees=30, shift=0.1, flip=0.25)
+    seen = [jitter(plain, np.random.default_rng(seed)) for seed in range(2000)]
+    scales = np.array([view.scale for view in seen])
+    assert 0.5 <= scales.min() < 0.52 < 1.9 < scales.max() <= 2
+    assert np.median(scales) == pytest.approx(1, rel=0.05)  # as often smaller as larger
+    moved = np.array([view.to_source(middle) - middle for view in seen]) / SIZE[::-1]
+    assert 0.095 < np.abs(moved).max() <= 0.1 + 1e-9
+    assert np.mean([view.flip for view in seen]) == pytest.approx(0.25, abs=0.03)
+    upright = [view for view in seen if not view.flip]
+    degrees = np.array([np.degrees(np.arctan2(view.matrix[0, 1], view.matrix[0, 0])) for view in upright])
+    assert 29 < np.abs(degrees).max() <= 30 + 1e-9
+
+
+def test_no_jitter_is_no_change():
+    plain = View.whole((200, 300), SIZE)
+    same = STILL(plain, np.random.default_rng(0))
+    assert np.allclose(same.matrix, plain.matrix)
+    assert (same.size, same.flip) == (SIZE, False)
+
+
+CHANGES = {"scale": (0.5, 0.6), "degrees": 30.0, "shift": 0.2, "flip": 1.0}
+
+
+@pytest.mark.parametrize("field", [f.name for f in fields(Jitter)])
+def test_every_limit_changes_the_view(field):
+    plain = View.whole((200, 300), SIZE)
+    still = STILL(plain, np.random.default_rng(0))
+    moved = replace(STILL, **{field: CHANGES[field]})(plain, np.random.default_rng(0))
+    assert not np.allclose(still.matrix, moved.matrix)
+
+
+def test_the_same_draw_is_the_same_view():
+    plain = View.whole((200, 300), SIZE)
+    first, second = (Jitter()(plain, np.random.default_rng(7)) for _ in range(2))
+    assert np.array_equal(first.matrix, second.matrix)
+
+
+def test_a_mirror_image_of_a_mirror_image_is_none():
+    mirror = replace(STILL, flip=1.0)
+    plain = View.whole((64, 48), SIZE)
+    once = mirror(plain, np.random.default_rng(0))
+    twice = mirror(once, np.random.default_rng(0))
+    assert (once.flip, twice.flip) == (True, False)
+    assert np.allclose(twice.matrix, plain.matrix)

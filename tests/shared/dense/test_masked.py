@@ -1,0 +1,60 @@
+"""Arithmetic over known pixels: unknown costs nothing and poisons nothing."""
+
+import pytest
+import torch
+
+from shared.dense.masked import masked_mean, resize, scale_and_shift
+
+
+def test_a_mean_is_over_what_is_known():
+    values, known = torch.tensor([1.0, 2.0, 100.0]), torch.tensor([True, True, False])
+    assert masked_mean(values, known) == 1.5
+
+
+def test_nothing_known_costs_exactly_zero_with_zero_gradient():
+    values = torch.randn(3, 4, requires_grad=True)
+    cost = masked_mean(values**2, torch.zeros(3, 4, dtype=torch.bool))
+    cost.backward()
+    assert cost.item() == 0
+    assert torch.equal(values.grad, torch.zeros(3, 4))
+
+
+def test_only_known_values_are_pulled():
+    values = torch.tensor([1.0, 2.0, 3.0], requires_grad=True)
+    masked_mean(values, torch.tensor([True, False, True])).backward()
+    assert values.grad.tolist() == [0.5, 0, 0.5]
+
+
+def test_resizing_maps_areas_and_keeps_the_mean_of_a_ramp():
+    ramp = torch.arange(8.0).expand(1, 1, 6, 8)
+    wide = resize(ramp, (12, 16))
+    assert wide.dtype == torch.float32
+    torch.testing.assert_close(wide[0, 0, 0, 1:-1], (torch.arange(1, 15) + 0.5) / 2 - 0.5)
+    assert wide.mean() == ramp.mean()
+    assert resize(ramp, (6, 8)) is ramp
+
+
+@pytest.mark.parametrize(("scale", "shift"), [(2.0, 1.0), (-0.5, 3.0), (1e-3, 0.0)])
+def test_a_scale_and_a_shift_are_found_again(scale, shift):
+    answer = torch.rand(2, 5, 4, generator=torch.Generator().manual_seed(0))
+    known = torch.ones(2, 5, 4, dtype=torch.bool)
+    s, t = scale_and_shift(answer, scale * answer + shift, known)
+    torch.testing.assert_close(s, torch.full((2,), scale, dtype=torch.float64), atol=1e-6, rtol=1e-4)
+    torch.testing.assert_close(t, torch.full((2,), shift, dtype=torch.float64), atol=1e-6, rtol=1e-6)
+
+
+def test_a_fit_is_the_least_squares_of_linear_algebra_and_ignores_the_unknown():
+    generator = torch.Generator().manual_seed(1)
+    answer, truth = torch.rand(1, 30, generator=generator), torch.rand(1, 30, generator=generator)
+    known = torch.rand(1, 30, generator=generator) > 0.3
+    design = torch.stack([answer[known], torch.ones(int(known.sum()))], 1).double()
+    wanted = torch.linalg.lstsq(design, truth[known].double()[:, None]).solution[:, 0]
+    spoilt = torch.where(known, truth, torch.nan)
+    s, t = scale_and_shift(torch.where(known, answer, torch.nan), spoilt, known)
+    torch.testing.assert_close(torch.cat([s, t]), wanted)
+
+
+def test_a_constant_answer_is_fitted_by_the_mean_and_nothing_by_zero():
+    truth, known = torch.tensor([[1.0, 3.0]]), torch.ones(1, 2, dtype=torch.bool)
+    assert [x.item() for x in scale_and_shift(torch.full((1, 2), 0.1), truth, known)] == [0, 2]
+    assert [x.item() for x in scale_and_shift(truth, truth, ~known)] == [0, 0]

@@ -1,0 +1,76 @@
+"""Every config says what can be built, on one screen, and every example of an override is one."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import torch
+
+from shared.build import build
+from shared.engine.config import load
+from shared.engine.launch import describe
+from shared.engine.optim import groups, schedule
+from shared.vit.sizes import SIZES
+
+ROOT = Path(__file__).parents[1]
+CONFIGS = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("configs/*/*.py") if path.parent.name != "_base_")
+WORDS = re.compile(r"(?:finetune|evaluate|mae)\.py +(configs/\S+\.py)((?: +[\w-]\S*)*)")
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_every_config_builds_its_model(config):
+    """On the meta device: shapes without memory."""
+    tree = load(ROOT / config)
+    with torch.device("meta"):
+        model = build(describe(tree))
+    folder, name = config.split("/")[1], Path(config).stem
+    size = name.rsplit("_", 1)[1]
+    dim, depth, _ = SIZES[size]
+    assert (model.backbone.dim, len(model.backbone.blocks)) == (dim, depth), "the name of the file gives the size"
+    names = [task.name for task in model.tasks]
+    assert names == {"pretrain": [], "joint": ["seg", "depth", "normal", "pose"]}.get(folder, [folder])
+    assert groups(model, **{key: tree[key] for key in ("lr", "weight_decay", "layer_decay")})
+    assert schedule(tree["schedule"], iters=tree["iters"], warmup=tree["warmup"])
+    assert tree["work_dir"] == f"runs/{folder}/{name}"
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_changes_of_the_training_views_build(config):
+    tree = load(ROOT / config)
+    build(tree["jitter"])
+    build(tree["photometric"])
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_a_config_is_short_and_begins_with_a_sentence(config):
+    lines = (ROOT / config).read_text().splitlines()
+    assert len(lines) <= 40
+    assert lines[0].startswith('"""')
+    assert lines[0].endswith('."""')
+
+
+def test_there_is_a_config_of_every_kind():
+    assert {config.split("/")[1] for config in CONFIGS} == {"pretrain", "pose", "seg", "depth", "normal", "joint"}
+
+
+def examples() -> list[tuple[str, str]]:
+    """(config, overrides) of the commands in documents, docstrings and help texts."""
+    texts = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("tasks/**/*.md")]
+    texts += [path for part in ("pretrain", "shared", "tasks") for path in (ROOT / part).rglob("*.py")]
+    found = set()
+    for path in texts:
+        for config, rest in WORDS.findall(path.read_text(encoding="utf-8").replace("\\\n", " ")):
+            if "{" not in config:
+                words = [word.rstrip("`\"'.,;") if "'" not in word else word for word in rest.split()]
+                found.add((config, " ".join(word for word in words if "=" in word and not word.startswith("-"))))
+    return sorted(found)
+
+
+@pytest.mark.parametrize(("config", "overrides"), examples())
+def test_every_example_of_an_override_is_one(config, overrides):
+    load(ROOT / config, shlex.split(overrides))
+
+
+def test_there_are_examples():
+    assert any(overrides for _, overrides in examples())
