@@ -100,7 +100,7 @@ class MaskedAutoencoder(nn.Module):
         if self.norm_pix:
             target = (target - target.mean(2, keepdim=True)) / (target.var(2, keepdim=True) + 1e-6).sqrt()
         error = ((painted.float() - target) ** 2).mean(2)  # (B,N)
-        return {"loss/mae/mse": (error * hidden).sum() / hidden.sum()}  # every picture hides the same number
+        return {"loss/mae/mse": (error * hidden).sum() / hidden.sum().clamp(min=1)}  # every picture hides the same number
 
     @torch.no_grad()
     def reconstruct(self, batch: Batch) -> tuple[Tensor, Tensor]:

@@ -31,6 +31,22 @@ class Loaded(NamedTuple):
     about: dict[str, Any]
 
 
+def device_of(name: str) -> torch.device:
+    """Where a model goes: `cpu`, `cuda`, `cuda:1`; `auto` is the GPU where there is one.
+
+    Raises:
+        ValueError: the device is not there.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise ValueError(f"device {name!r} was asked for, but PyTorch sees no GPU; use device=cpu")
+    try:
+        return torch.device(name)
+    except RuntimeError as error:
+        raise ValueError(f"there is no device {name!r}; choose auto, cpu or cuda") from error
+
+
 def save(path: Path, state: Mapping[str, Tensor], description: Mapping[str, Any], **about: Any) -> None:
     """Write weights and how to build their model; a half-written file never has the final name.
 
@@ -124,9 +140,7 @@ def _grid(about: Mapping[str, Any] | None, count: int, path: Path | str) -> tupl
         return image_hw[0] // patch, image_hw[1] // patch
     side = isqrt(count)
     if count - side**2 > 1:
-        raise ValueError(
-            f"{path} has {count} positions, no square grid with or without cls; give a file made for square images"
-        )
+        raise ValueError(f"{path} has {count} positions, no square grid with or without cls; give a file made for square images")
     return side, side
 
 
@@ -163,7 +177,8 @@ def _findings(missing: list[str], extra: list[str], wrong: list[str]) -> str:
 
 
 def _looks_like(path: Path) -> str:
-    head = path.open("rb").read(64)
+    with path.open("rb") as file:
+        head = file.read(64)
     if not head:
         return "is empty"
     if head.startswith(b"version https://git-lfs"):

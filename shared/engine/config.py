@@ -46,6 +46,8 @@ def _apply(tree: Tree, override: str) -> None:
             here = ".".join([*path[:depth], ""])
             near = difflib.get_close_matches(name, known, 1, 0.5)
             hint = f"did you mean {here}{near[0]}?" if near else f"there are {', '.join(here + k for k in known) or 'none'}"
+            if node == {}:
+                hint = f"{here[:-1]} is empty; fill it as a whole: {here[:-1]}={{'{name}': ...}}"
             raise ValueError(f"there is no setting {key!r}; {hint}")
         if depth < len(path) - 1:
             node = node[int(name)] if isinstance(node, list | tuple) else node.setdefault(name, {})

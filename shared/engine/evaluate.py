@@ -51,9 +51,9 @@ def run(config: Tree, path: Path | str, here: Session, *, only: type[Task] | Non
         ValueError: the checkpoint answers nothing, or not what this script scores; the config has no validation set.
     """
     model, about = checkpoint.load(path, device=here.device)
-    names = [task.name for task in model.tasks]
     if not isinstance(model, DenseModel):
         raise ValueError(f"{path} holds a {type(model).__name__}, which answers nothing; fine-tune it first (init={path})")
+    names = [task.name for task in model.tasks]
     if only is not None and only.name not in names:
         raise ValueError(f"{path} answers {', '.join(names)}, not {only.name}; give a checkpoint of that task")
     tasks = [task for task in model.tasks if only is None or task.name == only.name]

@@ -62,7 +62,7 @@ class Progress(Hook):
         now = time.perf_counter()
         means = {name: float(total) / self._seen for name, total in self._sums.items()}
         speed = self._seen * self.images / (now - self._since)
-        rate = max(runner.optim_wrapper.get_lr()["lr"])
+        rate = max(runner.optim_wrapper.get_lr()["lr"])  # type: ignore[union-attr]
         left = (runner.max_iters - step) * (now - self._began) / (step - self._first)
         terms = " ".join(f"{n.removeprefix('loss/')} {v:.4g}" for n, v in means.items() if n != "loss")
         line = f"loss {means['loss']:.4g} ({terms}) | lr {rate:.2g} | {speed:.1f} img/s | {_peak_gib():.1f} GiB"

@@ -160,7 +160,7 @@ def _begin(folder: Path, config: Tree, here: Session) -> None:
     partial.replace(folder / "config.json")
 
 
-def _run(model: nn.Module, description: Mapping, config: Tree, folder: Path, latest: Path | None, here: Session) -> None:
+def _run(model: Any, description: Mapping, config: Tree, folder: Path, latest: Path | None, here: Session) -> None:
     tasks: Sequence[Task] = model.tasks
     size = tuple(description["backbone"]["image_hw"])
     stream, valid = data.training(config, tasks, size), data.validation(config, tasks, size)
@@ -179,7 +179,7 @@ def _run(model: nn.Module, description: Mapping, config: Tree, folder: Path, lat
         work_dir=str(folder / ".mmengine"),  # where it keeps what it writes unasked
         experiment_name=uuid4().hex,
         launcher="pytorch" if here.processes > 1 else "none",
-        train_dataloader=Loader(
+        train_dataloader=Loader(  # type: ignore[arg-type]
             stream, batch=config["batch"], accumulate=config["accumulate"], workers=config["workers"], session=here
         ),
         train_cfg={
@@ -198,11 +198,11 @@ def _run(model: nn.Module, description: Mapping, config: Tree, folder: Path, lat
             accumulative_counts=config["accumulate"],
         ),
         param_scheduler=optim.schedule(config["schedule"], iters=config["iters"], warmup=config["warmup"]),
-        default_hooks={"timer": None, "logger": None, "checkpoint": None, "sampler_seed": None},
+        default_hooks={"timer": None, "logger": None, "checkpoint": None, "sampler_seed": None},  # type: ignore[dict-item]
         custom_hooks=_hooks(model, stream, valid, description, config, folder, here),
         load_from=str(latest) if latest else None,
         resume=latest is not None,
-        default_scope=None,
+        default_scope=None,  # type: ignore[arg-type]
         log_level="ERROR",
         randomness={"seed": config["seed"]},
         cfg=Config(),

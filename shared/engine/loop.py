@@ -1,5 +1,8 @@
 """The training loop: iterations, not epochs, and a restart begins at the next sample instead of replaying the earlier ones."""
 
+import multiprocessing
+import os
+import threading
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -44,7 +47,20 @@ class Loader:
             num_workers=self.workers,
             pin_memory=self.session.device.type == "cuda",
             multiprocessing_context="forkserver" if self.workers else None,  # fork and threads do not mix
+            worker_init_fn=_end_with_the_run if self.workers else None,
         )
+
+
+def _end_with_the_run(worker: int) -> None:
+    """Leave when the run is killed: a worker's own parent is the fork server, which lives as long as the worker does."""
+    run = multiprocessing.parent_process()
+
+    def watch() -> None:
+        if run is not None:
+            run.join()
+            os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 class TrainLoop(BaseLoop):

@@ -8,6 +8,8 @@ from typing import NamedTuple
 import torch
 import torch.distributed as dist
 
+from shared.checkpoint import device_of
+
 
 class Session(NamedTuple):
     """Who this process is."""
@@ -29,14 +31,10 @@ def session(device: str = "auto") -> Iterator[Session]:
     Raises:
         ValueError: the device is not there.
     """
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise ValueError(f"device {device!r} was asked for, but PyTorch sees no GPU; use device=cpu")
+    chosen = device_of(device)
     if "RANK" not in os.environ:
-        yield Session(torch.device(device))
+        yield Session(chosen)
         return
-    chosen = torch.device(device)
     if chosen.type == "cuda":
         chosen = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         torch.cuda.set_device(chosen)

@@ -20,7 +20,7 @@ class Step(BaseModel):
     def forward(self, mode: str = "loss", **batch: Tensor) -> Any:
         if mode != "loss":
             raise ValueError(f"the training step computes losses, not {mode!r}")
-        return self.model.losses(batch)
+        return self.model.losses(batch)  # type: ignore[operator]
 
     def init_weights(self) -> None:
         """Nothing: our modules initialise themselves, and a pretrained backbone must stay as it was loaded."""

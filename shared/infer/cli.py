@@ -50,6 +50,8 @@ def infer(only: type[Task] | None = None) -> None:
         predictor = Predictor.load(arguments.checkpoint, device=arguments.device, size=size, only=chosen)
         if boxes and not any(task.answers == "points" for task in predictor.tasks):
             raise ValueError("--people gives boxes for pose, and this run does not answer pose; leave it out")
+        if boxes and not any(found.path.name in boxes for found in photos):
+            raise ValueError(f"{arguments.people} names none of these photos; its keys are file names like {photos[0].path.name}")
         if predictor.device.type == "cpu":
             cv2.setNumThreads(torch.get_num_threads())
         arguments.out.mkdir(parents=True, exist_ok=True)

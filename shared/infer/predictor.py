@@ -57,10 +57,9 @@ class Predictor:
             only: names of the tasks to answer.
 
         Raises:
-            ValueError: the file is no checkpoint of answers, or lacks a task that is asked for.
+            ValueError: the file is no checkpoint of answers, or lacks a task that is asked for; or there is no such device.
         """
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
+        device = checkpoint.device_of(str(device))
         model, about = checkpoint.load(path, device=device)
         if not isinstance(model, DenseModel):
             raise ValueError(f"{path} holds a {type(model).__name__}, which answers nothing; fine-tune it first (init={path})")

@@ -1,4 +1,4 @@
-"""Does masked pretraining help? The joint model of the demo from its MAE backbone and from random weights: same budget, three seeds.
+"""Does masked pretraining help? The demo's joint model from its MAE backbone and from random weights: same budget, three seeds.
 
 About half an hour on two cores: .venv/bin/python -m pytest tests/bench/test_pretraining_pays.py -m slow -s
 """

@@ -5,17 +5,16 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
-from torch import Tensor
 
 from shared.engine.config import Tree, load
 from shared.engine.launch import train
 
 ROOT = Path(__file__).parents[2]
 SMALL = (
-    "device=cpu precision=fp32 seed=0 init=None backbone.image_hw=(64,48) batch=2 accumulate=1 workers=0 iters=3 warmup=0 "
-    "lr=1e-3 schedule=cosine clip=1.0 ema=0.0 val_every=0 log_every=1000 save_every=1000 keep=2 preview=0"
-).split()
+    *("device=cpu", "precision=fp32", "seed=0", "init=None", "backbone.image_hw=(64,48)", "batch=2", "accumulate=1", "workers=0"),
+    *("iters=3", "warmup=0", "lr=1e-3", "schedule=cosine", "clip=1.0", "ema=0.0"),
+    *("val_every=0", "log_every=1000", "save_every=1000", "keep=2", "preview=0"),
+)
 Tiny = Callable[..., Tree]
 
 
@@ -27,7 +26,7 @@ def one_thread() -> None:
 
 @pytest.fixture(scope="session")
 def tiny(small_shards) -> Tiny:
-    """tiny("joint", folder, "lr=1e-2", ...) -> the config `joint/synthetic_nano` with everything small, and then these overrides."""
+    """tiny("joint", folder, "lr=1e-2", ...) -> `joint/synthetic_nano` with everything small, then with these overrides."""
 
     def make(name: str, folder: Path, *overrides: str) -> Tree:
         overrides = (*SMALL, f"work_dir={folder}", f"train.shards={small_shards}", *overrides)
@@ -48,7 +47,3 @@ def trained(tiny, tmp_path_factory) -> Path:
 def pretrained(tiny, tmp_path_factory) -> Path:
     """The checkpoint of a masked autoencoder after two iterations."""
     return train(tiny("pretrain", tmp_path_factory.mktemp("runs") / "mae", "iters=2"))
-
-
-def weights(path: Path) -> dict[str, Tensor]:
-    return load_file(path)

@@ -43,7 +43,7 @@ def test_data_are_left_as_they_are():
 
 
 def test_a_misspelt_argument_is_told_with_the_nearest():
-    with pytest.raises(ValueError, match="Jitter takes no 'degree'; did you mean degrees?"):
+    with pytest.raises(ValueError, match=r"Jitter takes no 'degree'; did you mean degrees\?"):
         build({"type": Jitter, "degree": 5.0})
     with pytest.raises(ValueError, match="Spec takes no 'zzz'; it takes up, refine, dropout"):
         build({"type": Spec, "zzz": 1})
@@ -64,7 +64,7 @@ def test_a_file_may_not_name_code_from_elsewhere(path):
 
 @pytest.mark.parametrize("path", ["shared.data.view.Missing", "shared.nothing.Jitter", "tasks.Depth"])
 def test_a_class_that_is_gone_is_told(path):
-    with pytest.raises(ValueError, match="there is no .* in this version"):
+    with pytest.raises(ValueError, match=r"there is no .* in this version"):
         named(path)
 
 

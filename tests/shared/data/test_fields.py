@@ -44,7 +44,7 @@ def test_a_flip_moves_each_pixel_to_its_mirror_image(person, field):
     if field == "seg":
         wanted = SWAPS["seg"].astype(np.uint8)[wanted]
     if field == "normal":
-        wanted = wanted * np.float32([-1, 1, 1])
+        wanted = wanted * np.array([-1, 1, 1], np.float32)
     np.testing.assert_allclose(mirrored(person)[field], wanted, atol=1e-6)
 
 
@@ -118,7 +118,7 @@ def test_keypoints_and_labels_follow_their_pixel_under_random_views(seed):
     square = tuple(slice(int(c) - 4, int(c) + 5) for c in xy[::-1])
     image[square], seg[square] = 255, 7
     view = Jitter(scale=(0.9, 2.0), shift=0.05)(View.whole(hw, size), rng)
-    seen = warp({"image": image, "seg": seg, "keypoints": np.float32([[*xy, 1]])}, view)
+    seen = warp({"image": image, "seg": seg, "keypoints": np.array([[*xy, 1]], np.float32)}, view)
     x, y, visible = seen["keypoints"][0]
     assert visible == 1
     for map_ in (seen["image"][..., 0].astype(float), (seen["seg"] == 7).astype(float)):
@@ -128,14 +128,14 @@ def test_keypoints_and_labels_follow_their_pixel_under_random_views(seed):
 
 
 def test_points_that_leave_the_view_become_unknown():
-    points = np.float32([[0, 0, 1], [-0.4, 3, 1], [-0.6, 3, 1], [7.4, 3, 1], [7.6, 3, 1], [4, 9.5, 1], [4, 4, 0]])
+    points = np.array([[0, 0, 1], [-0.4, 3, 1], [-0.6, 3, 1], [7.4, 3, 1], [7.6, 3, 1], [4, 9.5, 1], [4, 4, 0]], np.float32)
     seen = warp({"keypoints": points}, about_middle((10, 8)))["keypoints"]
     assert seen[:, 2].tolist() == [1, 1, 0, 1, 0, 0, 0]
 
 
 def test_a_box_moves_with_its_corners_and_unknown_stays_unknown():
     view = View.about((5, 5), 2.0, (21, 21), degrees=90)
-    assert warp({"box": np.float32([3, 4, 5, 8])}, view)["box"] == pytest.approx([8, 10, 16, 14])
+    assert warp({"box": np.array([3, 4, 5, 8], np.float32)}, view)["box"] == pytest.approx([8, 10, 16, 14])
     assert np.isnan(warp({"box": np.full(4, np.nan, np.float32)}, view)["box"]).all()
 
 
@@ -186,10 +186,10 @@ def test_fields_that_nobody_knows_are_dropped(person):
     assert list(seen) == ["image"]
 
 
-@pytest.mark.parametrize("hw", [(1, 1), (1, 7), (4000, 3)])
-def test_pictures_of_any_shape_fill_a_view(hw):
+@pytest.mark.parametrize(("hw", "seen"), [((1, 1), 256), ((1, 7), 16 * 2), ((2, 2), 256), ((4000, 3), 0)])
+def test_the_smallest_pictures_fill_their_place_and_a_thread_falls_between_the_pixels(hw, seen):
     sample = {"image": np.full((*hw, 3), 90, np.uint8), "depth": np.full(hw, 2, np.float32)}
-    seen = warp(sample, View.whole(hw, (16, 16)))
-    assert seen["image"].shape == (16, 16, 3)
-    assert seen["image"].max() == 90
-    assert np.nanmax(seen["depth"]) == 2
+    moved = warp(sample, View.whole(hw, (16, 16)))
+    assert moved["image"].shape == (16, 16, 3)
+    assert np.isfinite(moved["depth"]).sum() == seen
+    assert (moved["image"].max() > 60) == (seen > 0)

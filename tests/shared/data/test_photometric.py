@@ -36,13 +36,19 @@ def test_all_off_is_no_change(photo):
 @pytest.mark.parametrize("field", [f.name for f in fields(Photometric) if f.name != "probability"])
 def test_every_option_changes_the_picture(photo, field):
     plain = seen(OFF, photo)
-    differences = [np.abs(seen(replace(OFF, **{field: CHANGES[field]}), photo, seed) - seen(OFF, photo, seed)).mean() for seed in range(4)]
+    differences = [
+        np.abs(seen(replace(OFF, **{field: CHANGES[field]}), photo, seed) - seen(OFF, photo, seed)).mean() for seed in range(4)
+    ]
     assert plain.shape == photo.shape
     assert max(differences) > 1
 
 
 def test_probability_is_how_often(photo):
-    often = [not np.array_equal(seen(replace(Photometric(), probability=p), photo[:8, :8], s), photo[:8, :8]) for p in (0.1,) for s in range(200)]
+    often = [
+        not np.array_equal(seen(replace(Photometric(), probability=p), photo[:8, :8], s), photo[:8, :8])
+        for p in (0.1,)
+        for s in range(200)
+    ]
     assert 0.2 < np.mean(often) < 0.6  # 1 - 0.9^6 is 0.47; some changes are too small to see
     assert not any(not np.array_equal(seen(replace(Photometric(), probability=0), photo, s), photo) for s in range(20))
 

@@ -14,15 +14,14 @@ def test_a_mean_is_over_what_is_known():
 def test_nothing_known_costs_exactly_zero_with_zero_gradient():
     values = torch.randn(3, 4, requires_grad=True)
     cost = masked_mean(values**2, torch.zeros(3, 4, dtype=torch.bool))
-    cost.backward()
-    assert cost.item() == 0
-    assert torch.equal(values.grad, torch.zeros(3, 4))
+    assert cost == 0
+    assert torch.equal(torch.autograd.grad(cost, values)[0], torch.zeros(3, 4))
 
 
 def test_only_known_values_are_pulled():
     values = torch.tensor([1.0, 2.0, 3.0], requires_grad=True)
-    masked_mean(values, torch.tensor([True, False, True])).backward()
-    assert values.grad.tolist() == [0.5, 0, 0.5]
+    (pull,) = torch.autograd.grad(masked_mean(values, torch.tensor([True, False, True])), values)
+    assert pull.tolist() == [0.5, 0, 0.5]
 
 
 def test_resizing_maps_areas_and_keeps_the_mean_of_a_ramp():

@@ -21,6 +21,7 @@ JOINT = Path(__file__).parents[3] / "configs" / "joint" / "synthetic_nano.py"
         ("jitter.zoom=2", r"there are .*jitter\.degrees"),
         ("lr.rate=1", r"no setting 'lr\.rate'; there are none"),
         ("backbone.size.name=1", "there are none"),
+        ("train.shards.x=1", "there are none"),
         ("lr", "'lr' is no override; write key=value"),
         ("=3", "no setting ''"),
         ("decoder.up.0=3", r"give all of them, as in decoder\.up="),
@@ -79,6 +80,14 @@ def test_an_override_reaches_its_place_and_no_other(override, path, value):
     assert type(node) is type(value)
 
 
+def test_an_empty_group_is_filled_as_a_whole(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text("weights = dict()")
+    with pytest.raises(ValueError, match=r"weights is empty; fill it as a whole: weights=\{'seg': \.\.\.\}"):
+        load(path, ["weights.seg=2.0"])
+    assert load(path, ["weights={'seg': 2.0}"])["weights"] == {"seg": 2.0}
+
+
 def test_a_file_can_be_taken_back():
     with_file = load(JOINT, ["init=a.safetensors"])
     assert load(JOINT, ["init=a.safetensors", "init=None"])["init"] is None
@@ -103,7 +112,10 @@ def test_a_config_that_is_not_there_is_named_with_its_neighbours(monkeypatch):
         load("configs/joint/synthetic_nan.py")
 
 
-@pytest.mark.parametrize("text", ["lr = ", "from nowhere import thing", "lr = 1 / 0"])
+BASE = "from mmengine.config import read_base\n"
+
+
+@pytest.mark.parametrize("text", ["lr = ", "lr = 1 / 0", f"{BASE}with read_base():\n    from .gone import *"])
 def test_a_config_that_python_cannot_read_is_a_sentence(tmp_path, text):
     path = tmp_path / "broken.py"
     path.write_text(text)

@@ -76,9 +76,7 @@ def test_every_weight_that_learns_is_in_the_optimiser():
 def course(kind: str, *, iters: int, warmup: int) -> list[float]:
     """The rate that each iteration sees."""
     optimiser = optim.SGD([nn.Parameter(torch.zeros(1))], lr=LR)
-    schedulers = [
-        PARAM_SCHEDULERS.build({**given, "optimizer": optimiser}) for given in schedule(kind, iters=iters, warmup=warmup)
-    ]
+    schedulers = [PARAM_SCHEDULERS.build({**given, "optimizer": optimiser}) for given in schedule(kind, iters=iters, warmup=warmup)]
     seen = []
     for _ in range(iters):
         seen.append(optimiser.param_groups[0]["lr"])

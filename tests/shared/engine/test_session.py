@@ -42,6 +42,8 @@ def test_only_the_first_writes():
 def test_a_gpu_that_is_not_there_is_a_sentence():
     with pytest.raises(ValueError, match="'cuda' was asked for, but PyTorch sees no GPU; use device=cpu"), session("cuda"):
         pass
+    with pytest.raises(ValueError, match="no device 'tpu'; choose auto, cpu or cuda"), session("tpu"):
+        pass
     with session("auto") as here:
         assert here.device == CPU
 

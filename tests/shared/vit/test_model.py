@@ -1,11 +1,13 @@
 """The backbone: the official features from the official weights, any size of picture, and every argument means something."""
 
 import inspect
+from functools import partial
+from typing import Any
 
 import pytest
 import timm
 import torch
-from timm.layers import Mlp
+from timm.layers import DropPath, Mlp
 from timm.models.vision_transformer import VisionTransformer
 
 from shared.convert.timm import from_timm
@@ -50,7 +52,7 @@ def test_features_with_cls_are_the_official_ones(golden, tiny):
 
 
 def test_a_timm_model_of_equal_shape_sees_the_same():
-    theirs = timm.create_model("vit_tiny_patch16_224", pretrained=False, img_size=64, num_classes=0).eval()
+    theirs: Any = timm.create_model("vit_tiny_patch16_224", pretrained=False, img_size=64, num_classes=0).eval()
     ours = ViT("tiny", image_hw=(64, 64), cls=True).eval()
     ours.load_state_dict(from_timm(theirs.state_dict()))
     image = picture((64, 64))
@@ -58,9 +60,10 @@ def test_a_timm_model_of_equal_shape_sees_the_same():
 
 
 def test_a_timm_model_without_cls_sees_the_same_on_another_grid():
-    shape = {"patch_size": 16, "embed_dim": 128, "depth": 4, "num_heads": 4, "num_classes": 0}
-    small = VisionTransformer(img_size=HW, class_token=False, global_pool="", **shape).eval()
-    large = VisionTransformer(img_size=(96, 80), class_token=False, global_pool="", **shape).eval()
+    nano = partial(
+        VisionTransformer, embed_dim=128, depth=4, num_heads=4, num_classes=0, class_token=False, global_pool="", patch_size=16
+    )
+    small, large = nano(img_size=HW).eval(), nano(img_size=(96, 80)).eval()
     state = small.state_dict()
     large.load_state_dict(state | {"pos_embed": resample(state["pos_embed"], (4, 3), (6, 5))})  # timm resamples differently
     ours = ViT("nano", image_hw=HW).eval()
@@ -100,7 +103,11 @@ CHANGES = {
     "size": lambda: ({}, {"size": "tiny"}, lambda m: m.dim),
     "image_hw": lambda: ({}, {"image_hw": (96, 48)}, lambda m: m.pos_embed.shape),
     "patch": lambda: ({}, {"patch": 8}, lambda m: m(picture()).shape),
-    "patch_padding": lambda: ({}, {"patch_padding": 2}, lambda m: m.patch_embed(picture()).shape == (2, 128, 4, 3) and m(picture())),
+    "patch_padding": lambda: (
+        {},
+        {"patch_padding": 2},
+        lambda m: m.patch_embed(picture()).shape == (2, 128, 4, 3) and m(picture()),
+    ),
     "cls": lambda: ({}, {"cls": True}, lambda m: m.extra),
     "fixed_position": lambda: ({}, {"fixed_position": True}, lambda m: m.pos_embed.requires_grad),
     "attention": lambda: ({}, {"attention": "reference"}, lambda m: [b.attn.backend for b in m.blocks]),
@@ -130,7 +137,7 @@ def test_every_argument_changes_something(argument):
 
 
 def test_stochastic_depth_grows_with_depth():
-    rates = [block.drop_path.drop_prob for block in ViT("nano", image_hw=HW, drop_path=0.3).blocks]
+    rates = [m.drop_prob for m in ViT("nano", image_hw=HW, drop_path=0.3).modules() if isinstance(m, DropPath)]
     assert rates == pytest.approx([0, 0.1, 0.2, 0.3])
 
 
@@ -155,7 +162,7 @@ def test_normalising_makes_the_mean_zero_and_the_deviation_one():
 def test_first_weights_are_xavier_and_the_table_is_sin_cos():
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        model = ViT("nano", image_hw=HW, cls=True)
+        model: Any = ViT("nano", image_hw=HW, cls=True)
     assert model.patch_embed.weight.std().item() == pytest.approx((2 / (128 + 768)) ** 0.5, rel=0.02)
     assert model.blocks[0].attn.qkv.weight.std().item() == pytest.approx((2 / (128 + 384)) ** 0.5, rel=0.02)
     assert all((block.attn.qkv.bias == 0).all() for block in model.blocks)

@@ -9,7 +9,7 @@ from shared.vit.position import resample, sincos
 
 def test_the_table_says_the_row_first_then_the_column():
     table = sincos(8, (3, 4)).unflatten(0, (3, 4))
-    slow = 10000 ** -0.5
+    slow = 10000**-0.5
     row, column = 2, 3
     wanted = [np.sin(row), np.sin(row * slow), np.cos(row), np.cos(row * slow)]
     wanted += [np.sin(column), np.sin(column * slow), np.cos(column), np.cos(column * slow)]

@@ -1,0 +1,109 @@
+"""Data of any vocabulary train a model of any other: names, not numbers, decide."""
+
+import numpy as np
+import pytest
+
+from shared.data.shards import Shards, write_shards
+from shared.data.wanted import Wanted
+from shared.vocabulary import Vocabulary
+
+
+def words(*names):
+    return Vocabulary.parse({"entries": [{"name": name, "colour": [0, 0, 0]} for name in names]})
+
+
+MANY = words(*(f"point {i}" for i in range(255)))
+
+
+@pytest.fixture
+def packed(tmp_path):
+    """Shards of these samples, under these names."""
+
+    def pack(names, *samples):
+        write_shards(((f"{i}", sample) for i, sample in enumerate(samples)), tmp_path, names=names)
+        return Shards(tmp_path)
+
+    return pack
+
+
+def image():
+    return np.zeros((2, 3, 3), np.uint8)
+
+
+def test_seventeen_named_points_train_a_model_of_255(packed):
+    names = [f"point {i}" for i in range(200, 183, -1)]  # seventeen, backwards
+    points = np.arange(51, dtype=np.float32).reshape(17, 3)
+    points[:, 2] = 1
+    shards = packed({"keypoints": names}, {"image": image(), "keypoints": points})
+    seen = Wanted({"keypoints": MANY}).over(shards).translate(shards.read(0))["keypoints"]
+    assert seen.shape == (255, 3)
+    assert seen.dtype == np.float32
+    assert np.flatnonzero(seen[:, 2]).tolist() == list(range(184, 201))
+    assert np.array_equal(seen[184:201], points[::-1])
+    assert not seen[:184].any()
+
+
+def test_a_class_that_the_model_does_not_know_is_unknown(packed):
+    seg = np.array([[0, 1, 2], [3, 255, 1]], np.uint8)
+    shards = packed({"seg": ["wall", "hat", "hair", "dog"]}, {"image": image(), "seg": seg})
+    seen = Wanted({"seg": words("hair", "wall")}).over(shards).translate(shards.read(0))["seg"]
+    assert seen.tolist() == [[1, 255, 0], [255, 255, 255]]
+    assert seen.dtype == np.uint8
+
+
+def test_the_models_own_names_in_its_own_order_change_nothing(packed):
+    seg = np.array([[0, 1, 255], [1, 0, 0]], np.uint8)
+    shards = packed({"seg": ["wall", "hat"]}, {"image": image(), "seg": seg})
+    assert np.array_equal(Wanted({"seg": words("wall", "hat")}).over(shards).translate(shards.read(0))["seg"], seg)
+
+
+def test_without_a_shared_name_a_sentence_says_so(packed):
+    shards = packed({"seg": ["wall", "hat"]}, {"image": image(), "seg": np.zeros((2, 3), np.uint8)})
+    with pytest.raises(ValueError, match=r"share no name in 'seg': the data say 'wall', ..., the model 'Wand'"):
+        Wanted({"seg": words("Wand", "Hut")}).over(shards)
+
+
+def test_a_field_that_no_sample_has_is_told(packed):
+    shards = packed({}, {"image": image(), "depth": np.ones((2, 3), np.float32)})
+    with pytest.raises(ValueError, match="no sample has the field 'normal' that the task needs; the shards hold depth, image"):
+        Wanted({"normal": None, "depth": None}).over(shards)
+
+
+def test_one_sample_with_the_field_is_enough_and_the_others_are_filled(packed):
+    shards = packed({}, {"image": image()}, {"image": image(), "depth": np.ones((2, 3), np.float32)})
+    wanted = Wanted({"depth": None}).over(shards)
+    sample = wanted.translate(shards.read(0))
+    filled = wanted.fill(sample, (4, 5))
+    assert filled["depth"].shape == (4, 5)
+    assert np.isnan(filled["depth"]).all()
+    assert "depth" not in wanted.fill(shards.read(1), (4, 5))
+
+
+def test_unknown_has_the_shape_and_type_of_its_field():
+    wanted = Wanted({"seg": words("a"), "depth": None, "normal": None, "keypoints": MANY})
+    filled = wanted.fill({}, (4, 5))
+    assert {name: (v.shape, v.dtype.name) for name, v in filled.items()} == {
+        "seg": ((4, 5), "uint8"),
+        "depth": ((4, 5), "float32"),
+        "normal": ((4, 5, 3), "float32"),
+        "keypoints": ((255, 3), "float32"),
+        "box": ((4,), "float32"),
+    }
+    assert (filled["seg"] == 255).all()
+    assert (filled["keypoints"] == 0).all()
+    assert all(np.isnan(filled[name]).all() for name in ("depth", "normal", "box"))
+
+
+def test_swaps_and_reads_follow_from_the_fields():
+    pair = Vocabulary.parse(
+        {"entries": [{"name": n, "colour": [0, 0, 0]} for n in ("left", "right")], "pairs": [["left", "right"]]}
+    )
+    wanted = Wanted({"keypoints": pair, "depth": None})
+    assert wanted.reads == {"image", "box", "keypoints", "depth"}
+    assert {name: order.tolist() for name, order in wanted.swaps.items()} == {"keypoints": [1, 0]}
+
+
+def test_shards_without_names_are_taken_at_their_word(packed):
+    seg = np.array([[0, 1, 255], [1, 0, 0]], np.uint8)
+    shards = packed({}, {"image": image(), "seg": seg})
+    assert np.array_equal(Wanted({"seg": words("wall", "hat")}).over(shards).translate(shards.read(0))["seg"], seg)

@@ -1,0 +1,117 @@
+"""The truth scores perfectly, scores do not depend on how pictures are dealt, and the trivial answer is beside them."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from shared import checkpoint
+from shared.data.indexed import Indexed
+from shared.engine import data
+from shared.engine.evaluate import run
+from shared.engine.score import score, table, times_better, trivial_answers
+from shared.engine.session import Session
+from tasks.depth.task import Depth
+from tasks.normal.task import Normal
+from tasks.pose.task import Pose
+from tasks.seg.task import Seg
+
+HERE = Session(torch.device("cpu"))
+TASKS = (Seg(), Depth(), Normal(), Pose())
+
+
+@pytest.fixture(scope="module")
+def people(small_shards) -> Indexed:
+    return Indexed(small_shards, size=(64, 48), wanted=data.wanted(TASKS))
+
+
+class Oracle(nn.Module):
+    """Knows every picture by heart."""
+
+    def __init__(self, people: Indexed) -> None:
+        super().__init__()
+        self.known = {item.image.numpy().tobytes(): item for item in people}
+
+    def forward(self, image: Tensor) -> dict[str, Tensor]:
+        rows = [self.answer(picture) for picture in image]
+        return {task.name: torch.stack([row[task.name] for row in rows]) for task in TASKS}
+
+    def answer(self, picture: Tensor) -> dict[str, Tensor]:
+        truth = self.known[picture.numpy().tobytes()].truth
+        maps, _ = TASKS[3].target({"image": picture[None], "keypoints": truth["keypoints"][None]}, (64, 48))
+        return {
+            "seg": F.one_hot(truth["seg"].long().clamp(max=27), 28).movedim(-1, 0).float(),
+            "depth": truth["depth"].nan_to_num(0)[None],
+            "normal": truth["normal"].nan_to_num(0).movedim(-1, 0),
+            "pose": maps[0],
+        }
+
+
+def test_the_truth_scores_perfectly(people):
+    scores, trivial = score(Oracle(people), people, HERE, tasks=TASKS)
+    assert scores["seg/miou"] == scores["seg/aacc"] == scores["depth/delta1"] == scores["pose/pck05"] == 1
+    assert scores["depth/abs_rel"] < 1e-5
+    assert scores["normal/mean_deg"] < 0.1
+    assert scores["pose/oks"] > 0.9
+    assert trivial == {}
+
+
+@pytest.fixture(scope="module")
+def model(trained):
+    return checkpoint.load(trained).model
+
+
+def test_scores_do_not_depend_on_the_batch(model, people):
+    one, many = (score(model, people, HERE, tasks=model.tasks, batch=batch)[0] for batch in (1, 5))
+    assert one == pytest.approx(many, rel=1e-3, abs=1e-3, nan_ok=True)
+
+
+def test_shares_of_several_processes_are_all_pictures_once(people):
+    dealt = [[item.index for items in people.batches(2, rank=rank, processes=5) for item in items] for rank in range(5)]
+    assert sorted(index for share in dealt for index in share) == list(range(12))
+
+
+def test_a_limit_takes_the_first(model, small_shards):
+    few = Indexed(small_shards, size=(64, 48), wanted=data.wanted(TASKS), limit=3)
+    assert [item.index for items in few.batches(2) for item in items] == [0, 1, 2]
+    assert score(model, few, HERE, tasks=model.tasks)[0].keys() == score(model, few, HERE, tasks=model.tasks, batch=1)[0].keys()
+
+
+def test_the_trivial_answer_stands_beside_every_score(tiny, trained, small_shards, tmp_path):
+    config = tiny("joint", tmp_path, f"val={{'shards': '{small_shards}'}}")
+    model, scores, trivial = run(config, trained, HERE)
+    assert scores.keys() == trivial.keys()
+    # one distance everywhere, and the commonest class: background, which holds no person
+    assert trivial["depth/rmse_m"] > 0
+    assert trivial["seg/person_iou"] == 0
+    text = table(model.tasks, scores, trivial)
+    assert all(f"{task.name}/{task.score.name} *" in text for task in model.tasks)
+    assert len(text.splitlines()) == len(scores) + 2
+
+
+def test_one_task_of_a_joint_model_can_be_scored_alone(tiny, trained, small_shards, tmp_path):
+    config = tiny("depth", tmp_path, f"val={{'shards': '{small_shards}', 'limit': 4}}")
+    model, scores, _ = run(config, trained, HERE, only=Depth)
+    assert [task.name for task in model.tasks] == ["depth"]
+    assert {name.split("/")[0] for name in scores} == {"depth"}
+
+
+def test_the_trivial_depth_does_not_look(tiny, tmp_path):
+    stream = data.plain_training(tiny("depth", tmp_path), (Depth(),), (64, 48))
+    assert trivial_answers((Depth(),), stream)["depth"].unique().numel() == 1
+
+
+def test_times_better_is_a_ratio_in_the_right_direction():
+    assert times_better(Depth(), {"depth/abs_rel": 0.1}, {"depth/abs_rel": 0.4}) == pytest.approx(4)
+    assert times_better(Seg(), {"seg/miou": 0.6}, {"seg/miou": 0.2}) == pytest.approx(3)
+    assert math.isinf(times_better(Seg(), {"seg/miou": 0.6}, {"seg/miou": 0.0}))
+
+
+def test_checkpoints_that_cannot_be_scored_are_sentences(tiny, pretrained, trained, tmp_path, small_shards):
+    config = tiny("joint", tmp_path, f"val={{'shards': '{small_shards}'}}")
+    with pytest.raises(ValueError, match=r"holds a MaskedAutoencoder, which answers nothing; fine-tune it first \(init="):
+        run(config, pretrained, HERE)
+    with pytest.raises(ValueError, match=r"names no validation set; set val\.shards="):
+        run(tiny("joint", tmp_path), trained, HERE)

@@ -1,0 +1,183 @@
+"""From photos to files on the command line: 0 all done, 1 some photos failed, 2 nothing could start; never a traceback."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from shared.data.photo import find_photos
+from shared.infer.cli import _boxes, _size, infer, run
+from shared.infer.predictor import Predictor
+from tasks.depth.task import Depth
+
+ROOT = Path(__file__).parents[3]
+SUFFIXES = {"seg.png", "depth.npy", "normal.npy", "pose.json", "seg.jpg", "depth.jpg", "normal.jpg", "pose.jpg"}
+RNG = np.random.default_rng(0)
+
+
+def told(script: str, *arguments: object) -> tuple[int, str]:
+    """Exit code and standard error of a real process."""
+    command = [sys.executable, str(ROOT / script), *map(str, arguments)]
+    done = subprocess.run(
+        command, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=200, check=False
+    )
+    return done.returncode, done.stderr
+
+
+def called(monkeypatch, *arguments: object, only: type | None = None) -> int:
+    """Exit code of the same command in this process."""
+    monkeypatch.setattr(sys, "argv", ["infer.py", *map(str, arguments)])
+    with pytest.raises(SystemExit) as exit_:
+        infer(only)
+    return exit_.value.code  # type: ignore[return-value]
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory) -> Path:
+    """Every kind of photo, with its size as shown in its name."""
+    folder = tmp_path_factory.mktemp("photos")
+    noise = RNG.integers(0, 256, (30, 20, 3), dtype=np.uint8)
+    image = Image.fromarray(noise)
+    image.save(folder / "plain-30x20.jpg")
+    image.convert("L").save(folder / "grey-30x20.png")
+    image.convert("RGBA").save(folder / "alpha-30x20.png")
+    image.convert("CMYK").save(folder / "cmyk-30x20.jpg")
+    Image.fromarray(noise[..., 0].astype(np.uint16) * 257).save(folder / "deep-30x20.png")
+    Image.fromarray(noise[:1, :1]).save(folder / "dot-1x1.png")
+    Image.fromarray(RNG.integers(0, 256, (129, 97, 3), dtype=np.uint8)).save(folder / "odd-129x97.webp")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image.save(folder / "turned-20x30.jpg", exif=exif)
+    (folder / "deeper").mkdir()
+    image.save(folder / "deeper" / "same-30x20.jpg")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def predictor(trained) -> Predictor:
+    return Predictor.load(trained, device="cpu")
+
+
+def test_every_kind_of_photo_is_answered_at_its_own_size(predictor, photos, tmp_path):
+    found = find_photos([photos])
+    assert run(predictor, found, tmp_path / "out") == {}
+    names = {path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.*")}
+    assert names == {f"{photo.name}.{suffix}" for photo in found for suffix in SUFFIXES}
+    for photo in found:
+        H, W = map(int, photo.name.rsplit("-", 1)[1].split("x"))
+        at = {suffix: tmp_path / "out" / f"{photo.name}.{suffix}" for suffix in SUFFIXES}
+        assert np.load(at["depth.npy"]).shape == (H, W)
+        assert np.load(at["normal.npy"]).shape == (H, W, 3)
+        for suffix in ("seg.png", "seg.jpg", "depth.jpg", "normal.jpg", "pose.jpg"):
+            with Image.open(at[suffix]) as picture:
+                assert picture.size == (W, H)
+        pose = json.loads(at["pose.json"].read_text())
+        assert pose["keypoint_names"][0] == "nose"
+        assert np.shape(pose["people"][0]["keypoints"]) == (17, 3)
+
+
+def test_broken_photos_are_named_and_the_rest_goes_on(trained, photos, tmp_path):
+    folder, out = tmp_path / "mixed", tmp_path / "out"
+    folder.mkdir()
+    good = (photos / "plain-30x20.jpg").read_bytes()
+    (folder / "a.jpg").write_bytes(good)
+    (folder / "b.jpg").write_bytes(good[: len(good) // 2])
+    (folder / "c.png").write_bytes(b"")
+    (folder / "d.jpg").write_text("<html>not found</html>")
+    (folder / "e.jpg").write_bytes(good)
+    code, said = told("tasks/joint/infer.py", folder, "--checkpoint", trained, "--out", out, "--device", "cpu", "--no-render")
+    assert code == 1
+    assert "Traceback" not in said
+    assert "2 of 5 photos answered" in said
+    assert "3 skipped: b, c, d" in said
+    assert "c.png is empty; copy or download it again" in said
+    assert {path.name.split(".")[0] for path in out.iterdir()} == {"a", "e"}
+    assert not [path for path in out.iterdir() if path.suffix == ".jpg"], "--no-render draws nothing"
+
+
+def test_a_mistake_is_one_sentence_and_two(trained, tmp_path):
+    code, said = told("tasks/depth/infer.py", tmp_path / "nowhere.jpg", "--checkpoint", trained, "--out", tmp_path / "out")
+    assert code == 2
+    assert said.startswith("error: there is no file or folder")
+    assert len(said.splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_all_done_is_zero_and_twice_the_same_bytes(trained, photos, tmp_path, monkeypatch):
+    files = []
+    for out in (tmp_path / "one", tmp_path / "two"):
+        arguments = photos / "plain-30x20.jpg", photos / "dot-1x1.png", "--checkpoint", trained, "--out", out
+        assert called(monkeypatch, *arguments, "--device", "cpu") == 0
+        files.append({path.name: path.read_bytes() for path in out.iterdir()})
+    assert files[0] == files[1]
+    assert len(files[0]) == 2 * len(SUFFIXES)
+
+
+def test_a_script_of_one_task_answers_that_task(trained, photos, tmp_path, monkeypatch):
+    arguments = photos / "dot-1x1.png", "--checkpoint", trained, "--out", tmp_path, "--device", "cpu"
+    assert called(monkeypatch, *arguments, only=Depth) == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"dot-1x1.depth.npy", "dot-1x1.depth.jpg"}
+
+
+def test_tasks_may_be_chosen(trained, photos, tmp_path, monkeypatch):
+    arguments = photos / "dot-1x1.png", "--checkpoint", trained, "--out", tmp_path, "--tasks", "normal,seg", "--no-render"
+    assert called(monkeypatch, *arguments, "--size", "80x64", "--device", "cpu") == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"dot-1x1.seg.png", "dot-1x1.normal.npy"}
+
+
+def test_boxes_give_people(trained, photos, tmp_path, monkeypatch):
+    (tmp_path / "boxes.json").write_text('{"plain-30x20.jpg": [[0, 0, 9, 29], [10, 0, 19, 29]], "dot-1x1.png": []}')
+    arguments = photos / "plain-30x20.jpg", photos / "dot-1x1.png", "--checkpoint", trained, "--out", tmp_path / "out"
+    assert called(monkeypatch, *arguments, "--people", tmp_path / "boxes.json", "--device", "cpu") == 0
+    people = {
+        name: json.loads((tmp_path / "out" / f"{name}.pose.json").read_text())["people"] for name in ("plain-30x20", "dot-1x1")
+    }
+    assert {name: len(found) for name, found in people.items()} == {"plain-30x20": 2, "dot-1x1": 0}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["{photos}", "--checkpoint", "{tmp}/no.safetensors"], "there is no checkpoint"),
+        (["{photos}", "--checkpoint", "{mae}"], "holds a MaskedAutoencoder, which answers nothing"),
+        (["{tmp}", "--checkpoint", "{model}"], "holds no photo"),
+        (["{tmp}/*.jpg", "--checkpoint", "{model}"], "matches nothing"),
+        (["{photos}", "--checkpoint", "{model}", "--tasks", "hands"], "answers seg, depth, normal, pose, not hands"),
+        (["{photos}", "--checkpoint", "{model}", "--size", "1024"], "write height x width in pixels"),
+        (["{photos}", "--checkpoint", "{model}", "--people", "{tmp}/no.json"], "there is no file of boxes"),
+        (["{photos}", "--checkpoint", "{model}", "--people", "{box}"], "names none of these photos"),
+        (["{photos}", "--checkpoint", "{model}", "--people", "{box}", "--tasks", "seg"], "this run does not answer pose"),
+        (["{photos}", "--checkpoint", "{model}", "--device", "tpu"], "there is no device 'tpu'; choose auto, cpu or cuda"),
+    ],
+)
+def test_what_cannot_start_is_one_sentence(arguments, sentence, trained, pretrained, photos, tmp_path, monkeypatch, capsys):
+    box = tmp_path / "box.json"
+    box.write_text('{"another.jpg": [[0, 0, 9, 9]]}')
+    places = {"photos": photos, "tmp": tmp_path, "model": trained, "mae": pretrained, "box": box}
+    given = [text.format(**places) for text in arguments]
+    assert called(monkeypatch, *given, "--out", tmp_path / "out") == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: ")
+    assert sentence in said
+    assert len(said.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "text", ["[[0, 0, 1, 1]]", '{"a": [[0, 0, 1]]}', '{"a": [0, 0, 1, 1]}', '{"a": [["0", 0, 1, 1]]}', "3", "{"]
+)
+def test_boxes_that_are_none_are_told_before_anything_is_answered(tmp_path, text):
+    (tmp_path / "boxes.json").write_text(text)
+    with pytest.raises(ValueError, match=r"write \{photo name: \[\[x0, y0, x1, y1\], \.\.\.\]\}"):
+        _boxes(tmp_path / "boxes.json")
+
+
+def test_a_size_is_height_and_width():
+    assert _size("1024x768") == _size("1024X768") == (1024, 768)
+    for text in ("0x5", "axb", "-1x5", "1x2x3"):
+        with pytest.raises(ValueError, match="is not a size"):
+            _size(text)

@@ -1,0 +1,119 @@
+"""Segmentation: cross-entropy by hand and by torch, and scores that can be counted on fingers."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from tasks.seg.task import Seg
+
+
+def table(count, weights=None, pairs=()):
+    entries = [{"name": f"part {i}", "colour": [i, 0, 0]} for i in range(count)]
+    for entry, weight in zip(entries, weights or []):
+        entry["weight"] = weight
+    return {"entries": entries, "pairs": list(pairs)}
+
+
+def scores(task, truth, answer):
+    truth, answer = torch.tensor(truth, dtype=torch.uint8), torch.tensor(answer, dtype=torch.uint8)
+    return task.summarise(task.measure(answer, {"seg": truth})[None])
+
+
+def test_the_cost_is_the_official_one(golden):
+    told = golden["seg_ce"]
+    task = Seg(labels=table(4, weights=told["class_weight"]))
+    target = (torch.arange(2 * 8 * 6) % 5).reshape(2, 8, 6)
+    target[target == 4] = 255
+    ours = task.loss(golden.wave((2, 4, 8, 6), 0.11), {"seg": target.to(torch.uint8)})["ce"]
+    # the official mean is over all pixels, ours over the known ones (specification, trap 9)
+    assert ours.item() * (target != 255).float().mean().item() == pytest.approx(told["loss_final"], abs=1e-5)
+
+
+def test_the_cost_without_weights_is_torchs():
+    raw = torch.randn(2, 4, 8, 6, generator=torch.Generator().manual_seed(0))
+    target = torch.randint(0, 4, (2, 8, 6), generator=torch.Generator().manual_seed(1))
+    target[0, :3] = 255
+    ours = Seg(labels=table(4, weights=[9.0, 9, 9, 9]), weighted=False).loss(raw, {"seg": target.to(torch.uint8)})
+    assert list(ours) == ["ce"]
+    torch.testing.assert_close(ours["ce"], F.cross_entropy(raw, target, ignore_index=255))
+
+
+def test_a_coarse_answer_is_enlarged_to_the_labels():
+    raw = torch.randn(1, 3, 4, 3, generator=torch.Generator().manual_seed(0))
+    target = torch.randint(0, 3, (1, 8, 6), generator=torch.Generator().manual_seed(1))
+    wanted = F.cross_entropy(F.interpolate(raw, (8, 6), mode="bilinear"), target)
+    torch.testing.assert_close(Seg(labels=table(3)).loss(raw, {"seg": target.to(torch.uint8)})["ce"], wanted)
+
+
+def test_dice_by_hand():
+    task = Seg(labels=table(2), dice=1.0)
+    half = torch.zeros(1, 2, 2, 2)  # both classes 0.5 everywhere
+    target = torch.tensor([[[0, 0], [0, 1]]], dtype=torch.uint8)
+    first, second = 2 * 1.5 / (2 + 3), 2 * 0.5 / (2 + 1)
+    assert task.loss(half, {"seg": target})["dice"].item() == pytest.approx(1 - (first + second) / 2)
+    known = torch.tensor([[[0, 0], [255, 255]]], dtype=torch.uint8)  # class 1 is not there, and does not count
+    assert task.loss(half, {"seg": known})["dice"].item() == pytest.approx(1 - 2 * 1 / (1 + 2))
+
+
+def test_scores_of_two_by_two_pixels_by_hand():
+    found = scores(Seg(labels=table(3)), [[0, 0], [1, 1]], [[0, 1], [1, 1]])
+    assert found == pytest.approx({"miou": (1 / 2 + 2 / 3) / 2, "macc": (1 / 2 + 1) / 2, "aacc": 3 / 4, "person_iou": 2 / 3})
+
+
+@pytest.mark.parametrize("hw", [(1, 7), (10, 10), (37, 29)])
+def test_one_wrong_pixel_of_n_costs_one_nth_of_accuracy(hw):
+    truth = torch.randint(0, 5, hw, generator=torch.Generator().manual_seed(0))
+    answer = truth.clone()
+    answer[0, 0] = (answer[0, 0] + 1) % 5
+    assert scores(Seg(labels=table(5)), truth.tolist(), answer.tolist())["aacc"] == pytest.approx(1 - 1 / truth.numel())
+
+
+def test_noise_scores_chance():
+    generator = torch.Generator().manual_seed(0)
+    truth, answer = (torch.randint(0, 4, (400, 400), generator=generator) for _ in range(2))
+    found = scores(Seg(labels=table(4)), truth.tolist(), answer.tolist())
+    assert found["aacc"] == pytest.approx(1 / 4, abs=0.01)
+    assert found["macc"] == pytest.approx(1 / 4, abs=0.01)
+    assert found["miou"] == pytest.approx(1 / 7, abs=0.01)  # 1/16 in both, 7/16 in either
+
+
+def test_unknown_pixels_do_not_count():
+    task = Seg(labels=table(3))
+    assert scores(task, [[0, 255], [1, 255]], [[0, 2], [1, 2]]) == scores(task, [[0, 1]], [[0, 1]])
+
+
+def test_classes_that_the_truth_lacks_have_no_iou_of_their_own():
+    found = scores(Seg(labels=table(4)), [[0, 0, 1]], [[0, 3, 1]])
+    assert found["miou"] == pytest.approx((1 / 2 + 1) / 2)
+
+
+def test_scores_are_of_all_pixels_not_means_over_pictures():
+    task = Seg(labels=table(2))
+    rows = [
+        task.measure(torch.zeros(10, 10, dtype=torch.uint8), {"seg": torch.zeros(10, 10, dtype=torch.uint8)}),
+        task.measure(torch.zeros(1, 1, dtype=torch.uint8), {"seg": torch.ones(1, 1, dtype=torch.uint8)}),
+    ]
+    assert task.summarise(torch.stack(rows))["aacc"] == pytest.approx(100 / 101)
+
+
+def test_a_class_beyond_the_vocabulary_is_told():
+    with pytest.raises(ValueError, match="the truth holds class 7, but the vocabulary ends at 2"):
+        scores(Seg(labels=table(3)), [[7]], [[0]])
+
+
+def test_the_trivial_answer_is_the_commonest_class():
+    target = torch.tensor([[[0, 2, 2], [255, 255, 255]]], dtype=torch.uint8)
+    raw = Seg(labels=table(3)).trivial({"seg": target})
+    assert (raw.argmax(0) == 2).all()
+
+
+@pytest.mark.parametrize(("labels", "count"), [("sapiens28", 28), ("lip20", 20)])
+def test_the_tables_that_come_with_us_have_their_classes(labels, count):
+    task = Seg(labels=labels)
+    assert task.channels == count
+    assert task.vocabulary.names[0] == "Background"
+
+
+def test_a_table_that_is_not_there_is_told():
+    with pytest.raises(ValueError, match="no table 'sapiens'; choose one of"):
+        _ = Seg(labels="sapiens").vocabulary
