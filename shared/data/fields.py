@@ -52,14 +52,22 @@ def warp(sample: Sample, view: View, *, swaps: Mapping[str, np.ndarray] = Mappin
 def _move_image(name: str, image: np.ndarray, view: View, swap: np.ndarray | None) -> np.ndarray:
     factor = int(1 / max(view.scale, 1e-6))
     if factor < 2:
-        return _sample(image, view, cv2.INTER_LINEAR, FIELDS[name].unknown)
+        return _sample_colours(image, view)
     # Shrunk by averages first: sampling a 4K photo at every fourth pixel would alias.
     h, w = (max(1, n // factor) for n in image.shape[:2])
     ratio = np.array([image.shape[1] / w, image.shape[0] / h])
     linear = view.matrix[:, :2] * ratio  # small (x,y) -> view, through source = ratio * (small + .5) - .5
     smaller = View(np.c_[linear, view.to_view(ratio / 2 - 0.5)], view.size, view.flip)
     small = cv2.resize(image, (w, h), interpolation=cv2.INTER_AREA)
-    return _sample(small, smaller, cv2.INTER_LINEAR, FIELDS[name].unknown)
+    return _sample_colours(small, smaller)
+
+
+def _sample_colours(image: np.ndarray, view: View) -> np.ndarray:
+    """Bilinear; black outside, but the picture's own border does not fade into it: labels end there at once, too."""
+    H, W = view.size
+    moved = cv2.warpAffine(image, view.matrix, (W, H), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    there = _sample(np.full(image.shape[:2], 255, np.uint8), view, cv2.INTER_NEAREST, 0)
+    return cv2.bitwise_and(moved, moved, mask=there)
 
 
 def _move_labels(name: str, labels: np.ndarray, view: View, swap: np.ndarray | None) -> np.ndarray:

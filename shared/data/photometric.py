@@ -33,7 +33,7 @@ class Photometric:
     def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """(H,W,3) uint8 -> (H,W,3) uint8."""
         # Every number is drawn whether it is used or not: switching one change off leaves the others as they were.
-        does = rng.random(6) < self.probability
+        does = rng.random(7) < self.probability
         signed = rng.uniform(-1, 1, 4)
         strength = rng.random(3)
         seed = int(rng.integers(2**31))
@@ -49,7 +49,7 @@ class Photometric:
         if does[5] and self.noise > 0:
             grain = np.random.default_rng(seed).normal(0, self.noise * strength[1], image.shape)
             image = np.clip(image + grain, 0, 255).round().astype(np.uint8)
-        if does[4] and does[5] and self.jpeg < 100:
+        if does[6] and self.jpeg < 100:
             quality = int(self.jpeg + strength[2] * (100 - self.jpeg))
             _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
             image = cv2.imdecode(data, cv2.IMREAD_COLOR)

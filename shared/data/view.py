@@ -37,7 +37,7 @@ class View:
         if not np.isfinite(box).all():
             raise ValueError(f"the box {np.asarray(box).tolist()} is not finite; give x0 y0 x1 y1 in pixels")
         x0, y0, x1, y1 = (float(v) for v in box)
-        w, h = max(x1 - x0 + 1, 1.0), max(y1 - y0 + 1, 1.0)  # a box of one pixel is a box
+        w, h = max(x1 - x0, 1.0), max(y1 - y0, 1.0)  # a box without extent is one of a pixel
         return cls.about(((x0 + x1) / 2, (y0 + y1) / 2), min(size[0] / h, size[1] / w) / padding, size)
 
     @classmethod

@@ -34,6 +34,10 @@ class Predictor:
     def __init__(
         self, model: DenseModel, *, size: Size, device: torch.device | str = "cpu", only: Sequence[str] | None = None
     ) -> None:
+        patch = model.backbone.patch
+        if size[0] % patch or size[1] % patch or min(size) < patch:
+            near = [max(patch, round(n / patch) * patch) for n in size]
+            raise ValueError(f"the network's input {size[0]}x{size[1]} is not a multiple of {patch}; use {near[0]}x{near[1]}")
         self.model, self.size, self.device = model.to(device).eval(), size, torch.device(device)
         self.tasks: tuple[Task, ...] = tuple(t for t in model.tasks if only is None or t.name in only)
         bf16 = self.device.type == "cuda" and torch.cuda.is_bf16_supported()

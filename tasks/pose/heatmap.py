@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+FARTHEST = 1.0  # heatmap pixels: a step beyond the neighbours says that the map is flat, not where its peak is
 FLOAT32_EPS = torch.finfo(torch.float32).eps  # added to the Hessian's diagonal, as in the official decoding
 
 
@@ -40,7 +41,7 @@ def peaks(heatmaps: Tensor, *, blur: int = 11) -> Tensor:
     """Sub-pixel maxima: (B,K,h,w) -> (B,K,3), x, y, height of the raw maximum.
 
     The map is blurred, its logarithm's gradient and Hessian at the highest pixel give one Newton step, which is exact for a
-    Gaussian. A map without a positive value has no peak: (-1, -1).
+    Gaussian; it never leaves the neighbours of that pixel. A map without a positive value has no peak: (-1, -1).
 
     Args:
         heatmaps: raw, at least 2x2.
@@ -61,7 +62,7 @@ def peaks(heatmaps: Tensor, *, blur: int = 11) -> Tensor:
     determinant = dxx * dyy - dxy * dxy
     safe = torch.where(determinant.abs() > 1e-12, determinant, torch.inf)  # flat: no step
     step = torch.stack([dyy * dx - dxy * dy, dxx * dy - dxy * dx], -1) / safe[..., None]
-    xy = torch.stack([x, y], -1) - step
+    xy = torch.stack([x, y], -1) - step.clamp(-FARTHEST, FARTHEST)
     xy = torch.where((score > 0)[..., None], xy, -1.0)
     return torch.cat([xy.to(score.dtype), score[..., None]], -1)
 

@@ -89,7 +89,7 @@ class Pose(Task):
         n = known.sum().double()
         if not n:
             return torch.zeros(len(PCK) + 3, dtype=torch.float64)
-        extent = (box[2:] - box[:2] + 1) if box.isfinite().all() else _extent(points[known, :2])
+        extent = (box[2:] - box[:2]).clamp(min=1) if box.isfinite().all() else _extent(points[known, :2])
         distance = (answer.double()[:, :2] - points[:, :2]).norm(dim=1)[known]
         within = [(distance <= share * extent.max()).sum().double() for share in PCK]
         sigmas = torch.tensor(self.vocabulary.sigmas or [SIGMA] * self.channels, dtype=torch.float64)[known]

@@ -46,7 +46,7 @@ def test_a_box_is_in_the_middle_of_its_view_with_room_around(box):
     view = View.box(np.array(box, np.float32), SIZE, padding=1.25)
     x0, y0, x1, y1 = box
     assert np.allclose(view.to_view(np.array([(x0 + x1) / 2, (y0 + y1) / 2])), [(SIZE[1] - 1) / 2, (SIZE[0] - 1) / 2])
-    spanned = np.array([x1 - x0 + 1, y1 - y0 + 1]) * view.scale / SIZE[::-1]
+    spanned = np.array([max(x1 - x0, 1), max(y1 - y0, 1)]) * view.scale / SIZE[::-1]
     assert spanned.max() == pytest.approx(1 / 1.25)
 
 

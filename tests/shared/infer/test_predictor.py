@@ -66,7 +66,7 @@ def test_people_are_answered_one_by_one(predictor):
 def test_the_points_of_a_box_lie_in_its_frame(predictor):
     box = np.array([20, 30, 50, 80], np.float32)
     xy = predictor(picture(300, 300), boxes=box[None])["pose"][0, :, :2]
-    middle, reach = (box[:2] + box[2:]) / 2, 0.5 * 1.25 * 51 + 9  # a peak on the border may lie up to a heatmap's pixel outside
+    middle, reach = (box[:2] + box[2:]) / 2, 0.5 * 1.25 * 50 + 9  # a peak on the border may lie up to a heatmap's pixel outside
     assert (np.abs(xy - middle) <= reach).all()
 
 
