@@ -15,8 +15,8 @@ backbone.update(size="tiny", image_hw=(512, 384))
 decoder = dict(type=Spec, up=(128, 96), refine=(64,))
 tasks = [dict(type=Seg), dict(type=Depth), dict(type=Normal), dict(type=Pose)]
 weights = dict(pose=100.0)
-train.update(shards="data/synthetic/train")
-val.update(shards="data/synthetic/val")
+train.update(shards="data/synthetic_640/train")
+val.update(shards="data/synthetic_640/val")
 batch = 16
 lr = 1e-3
 layer_decay = 0.9

@@ -1,22 +1,10 @@
-"""243 face keypoints of synthetic people, one person's box at a time: nano, 192 x 144."""
+"""243 face points of synthetic people: nano, 128 x 96, minutes on two cores."""
 
 from mmengine.config import read_base
 
 with read_base():
-    from .._base_.finetune import *
+    from .._base_.synthetic_nano import *
 
-from shared.dense.decoder import Spec
 from tasks.pose.task import Pose
 
-backbone.update(size="nano", image_hw=(192, 144))
-decoder = dict(type=Spec, up=(64, 48), refine=(48,))
-tasks = [dict(type=Pose, skeleton="face243", sigma=0.02)]
-train.update(shards="data/synthetic/train")
-val.update(shards="data/synthetic/val")
-batch = 16
-workers = 0
-lr = 1.5e-3
-layer_decay = 0.9
-warmup = 50
-iters = 400
-val_every = 200
+tasks = [dict(type=Pose, skeleton="face243", sigma=0.03)]

@@ -11,8 +11,8 @@ from tasks.seg.task import Seg
 backbone.update(size="tiny", image_hw=(512, 384))
 decoder = dict(type=Spec, up=(128, 96), refine=(64,))
 tasks = [dict(type=Seg)]
-train.update(shards="data/synthetic/train")
-val.update(shards="data/synthetic/val")
+train.update(shards="data/synthetic_640/train")
+val.update(shards="data/synthetic_640/val")
 batch = 16
 lr = 1e-3
 layer_decay = 0.9

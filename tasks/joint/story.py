@@ -28,7 +28,8 @@ from shared.task import Task
 log = logging.getLogger(__name__)
 ROOT = Path(__file__).resolve().parents[2]
 PORTRAIT = ROOT / "docs" / "pictures" / "astronaut.png"  # NASA, public domain
-PEOPLE = {"train": 1200, "val": 100}  # samples made for each part
+PEOPLE = {"train": 2000, "val": 100}  # samples made for each part
+PEOPLE_HW = (160, 120)
 LARGE_HW = (4096, 3072)
 SHEET_HEIGHT = 360  # of one row of the contact sheet, pixels
 
@@ -65,7 +66,7 @@ def make_people(folder: Path) -> None:
             log.info("1/5 people: %s is there already", folder / part)
             continue
         log.info("1/5 people: %d for %s", count, part)
-        made = samples(count, seed=seed, hw=(256, 192), workers=2)
+        made = samples(count, seed=seed, hw=PEOPLE_HW, workers=2)
         write_shards(tqdm(made, total=count, desc=part, unit="person"), folder / part, names=NAMES)
 
 

@@ -1,0 +1,16 @@
+"""MAE on 320 real street photos (Clothing Co-Parsing): nano, 192 x 144."""
+
+from mmengine.config import read_base
+
+with read_base():
+    from .._base_.pretrain import *
+
+model.update(dim=64, depth=2, heads=4)
+backbone.update(size="nano", image_hw=(192, 144), patch=12)
+train.update(shards="data/ccp/photos")
+batch = 32
+workers = 1
+lr = 1.5e-3
+warmup = 30
+iters = 800
+val_every = 400
