@@ -56,16 +56,3 @@ def named(path: str) -> type:
     if not isinstance(found, type) or found.__module__.split(".")[0] not in OURS:  # a function, or what a module of ours imports
         raise ValueError(f"{path!r} is not a class of {', '.join(OURS)}; a file may not name code from elsewhere")
     return found
-
-
-def plain(node: Any) -> Any:
-    """The same tree as JSON can hold it: classes by dotted name, tuples as lists."""
-    if isinstance(node, Mapping):
-        return {str(key): plain(value) for key, value in node.items()}
-    if isinstance(node, list | tuple):
-        return [plain(item) for item in node]
-    if isinstance(node, type):
-        return f"{node.__module__}.{node.__qualname__}"
-    if node is None or isinstance(node, bool | int | float | str):
-        return node
-    raise ValueError(f"a config holds data, not {type(node).__name__} ({node!r}); write dict(type=Class, ...) instead")

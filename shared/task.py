@@ -59,7 +59,7 @@ class Task(ABC):
 
     @abstractmethod
     def loss(self, raw: Tensor, batch: Batch) -> dict[str, Tensor]:
-        """Terms by name, scalars; `raw` (B,C,h,w) covers the frame of `batch[field]`. Means over known, 0 where there is no label."""
+        """Terms by name, scalars; `raw` (B,C,h,w) covers the frame of `batch[field]`. Means over known: no label costs 0."""
 
     @abstractmethod
     def decode(self, raw: Tensor) -> Tensor:

@@ -44,9 +44,7 @@ def warp(sample: Sample, view: View, *, swaps: Mapping[str, np.ndarray] = Mappin
         swaps: field -> permutation of its ids under a mirror image (classes, keypoints); without one, ids stay.
     """
     swaps = swaps if view.flip else {}
-    return {
-        name: _MOVE[FIELDS[name].kind](name, value, view, swaps.get(name)) for name, value in sample.items() if name in FIELDS
-    }
+    return {name: _MOVE[FIELDS[name].kind](name, value, view, swaps.get(name)) for name, value in sample.items() if name in FIELDS}
 
 
 def _move_image(name: str, image: np.ndarray, view: View, swap: np.ndarray | None) -> np.ndarray:

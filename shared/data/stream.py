@@ -79,9 +79,7 @@ class Stream(Dataset):
                 return self.wanted.translate(self.shards.read(index, only=self.wanted.reads))
             except DamagedSample as error:
                 log.warning("%s; the next sample takes its place", error)
-        raise DamagedSample(
-            f"{TRIES} samples in a row are damaged, the last is {self.shards.key(index)!r}; pack the shards again"
-        )
+        raise DamagedSample(f"{TRIES} samples in a row are damaged, the last is {self.shards.key(index)!r}; pack the shards again")
 
 
 def frame(sample: Sample, size: Size, framing: str) -> View:

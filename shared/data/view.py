@@ -41,9 +41,7 @@ class View:
         return cls.about(((x0 + x1) / 2, (y0 + y1) / 2), min(size[0] / h, size[1] / w) / padding, size)
 
     @classmethod
-    def about(
-        cls, centre_xy: tuple[float, float], scale: float, size: Size, *, degrees: float = 0, flip: bool = False
-    ) -> "View":
+    def about(cls, centre_xy: tuple[float, float], scale: float, size: Size, *, degrees: float = 0, flip: bool = False) -> "View":
         """`centre_xy` of the source goes to the middle of the view, scaled, turned (counter-clockwise as seen), mirrored last."""
         a = np.deg2rad(degrees)
         linear = scale * np.array([[np.cos(a), np.sin(a)], [-np.sin(a), np.cos(a)]])

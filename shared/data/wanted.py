@@ -34,9 +34,7 @@ class Wanted:
         held = set().union(*(shards.fields(i) for i in np.linspace(0, len(shards) - 1, min(PROBED, len(shards)), dtype=int)))
         for name, vocabulary in self.fields.items():
             if name not in held:
-                raise ValueError(
-                    f"no sample has the field {name!r} that the task needs; the shards hold {', '.join(sorted(held))}"
-                )
+                raise ValueError(f"no sample has the field {name!r} that the task needs; the shards hold {', '.join(sorted(held))}")
             names = shards.names.get(name)
             if vocabulary is None or names is None:
                 continue

@@ -12,17 +12,23 @@ from mmengine.config import Config
 from shared.build import named
 
 Tree = dict[str, Any]
+ROOT = Path(__file__).parents[2]
 
 
 def load(path: Path | str, overrides: Sequence[str] = ()) -> Tree:
     """A config file with overrides, as plain data; classes stand as dotted names.
 
+    A path that does not lead anywhere from here is looked up from the project's folder, so that commands run in any folder.
+
     Raises:
         ValueError: the file is not there or cannot be read, or an override names nothing.
     """
     path = Path(path)
+    if not path.exists() and (ROOT / path).is_file():
+        path = ROOT / path
     if not path.is_file():
-        near = difflib.get_close_matches(str(path), map(str, sorted(Path("configs").rglob("*.py"))), 3, 0.3)
+        known = sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("configs/[!_]*/*.py"))
+        near = difflib.get_close_matches(str(path), known, 3, 0.3)
         raise ValueError(f"there is no config file {path}" + (f"; did you mean {' or '.join(near)}?" if near else ""))
     try:
         tree = Config.fromfile(path).to_dict()

@@ -30,7 +30,7 @@ def evaluate(only: type[Task] | None = None) -> None:
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="replace a setting, for example val.limit=100")
     parser.add_argument("--checkpoint", required=True, metavar="FILE", help="model.safetensors of a run")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the scores there too")
-    arguments = parser.parse_args()
+    arguments = parser.parse_intermixed_args()  # settings may stand before and after options
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
         config = load(arguments.config, arguments.overrides)

@@ -5,6 +5,7 @@ import json
 import logging
 import sys
 from collections.abc import Mapping, Sequence
+from multiprocessing import get_start_method
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -204,6 +205,8 @@ def _run(model: Any, description: Mapping, config: Tree, folder: Path, latest: P
         resume=latest is not None,
         default_scope=None,  # type: ignore[arg-type]
         log_level="ERROR",
+        # what it would change for the whole process stays as it is
+        env_cfg={"mp_cfg": {"mp_start_method": get_start_method(), "opencv_num_threads": cv2.getNumThreads()}},
         randomness={"seed": config["seed"]},
         cfg=Config(),
     )

@@ -40,7 +40,7 @@ def infer(only: type[Task] | None = None) -> None:
     parser.add_argument("--size", metavar="HxW", help="input of the network in pixels (default: as trained)")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: %(default)s)")
     parser.add_argument("--no-render", action="store_true", help="write answers only, no pictures of them")
-    arguments = parser.parse_args()
+    arguments = parser.parse_intermixed_args()  # settings may stand before and after options
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
         chosen = [only.name] if only else (arguments.tasks.split(",") if arguments.tasks else None)

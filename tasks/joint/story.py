@@ -44,7 +44,7 @@ def tell() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/demo"), help="folder for models and pictures (default: %(default)s)")
     parser.add_argument("--data", type=Path, default=Path("data/synthetic"), help="folder for the people (default: %(default)s)")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="for both trainings, for example iters=100 warmup=10")
-    arguments = parser.parse_args()
+    arguments = parser.parse_intermixed_args()  # settings may stand before and after options
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     began = time.perf_counter()
     try:
