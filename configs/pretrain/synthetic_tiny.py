@@ -8,6 +8,7 @@ with read_base():
 model.update(dim=128, depth=2, heads=4)
 backbone.update(size="tiny", image_hw=(512, 384))
 train.update(shards="data/synthetic_640/train")
+framing = "boxes"
 jitter.update(scale=(0.75, 1.5), shift=0.1)
 batch = 64
 lr = 1e-3
