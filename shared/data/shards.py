@@ -288,6 +288,7 @@ def _paths(spec: str | Path | Sequence[str | Path]) -> list[Path]:
     missing = [path for path in paths if not path.is_file()]
     if missing:
         raise FileNotFoundError(
-            f"{len(missing)} of {len(paths)} shards do not exist, the first is {missing[0]}; check the spelling"
+            f"{len(missing)} of {len(paths)} shards do not exist, the first is {missing[0]}; "
+            "check the spelling, or make them: python -m shared.data.pack --help"
         )
     return paths

@@ -102,8 +102,6 @@ def train(config: Tree, *, only: type[Task] | None = None) -> Path:
                 log.info("%s holds a finished run of %d iterations: nothing to do; choose another work_dir= to train again",
                          folder, config["iters"])  # fmt: skip
             return weights
-        if here.first:
-            _begin(folder, config, here)
         torch.manual_seed(config["seed"])
         model = build(description)
         if config["init"] and latest is None:
@@ -166,6 +164,8 @@ def _run(model: Any, description: Mapping, config: Tree, folder: Path, latest: P
     size = tuple(description["backbone"]["image_hw"])
     stream, valid = data.training(config, tasks, size), data.validation(config, tasks, size)
     dtype = precision_of(config["precision"], here.device)
+    if here.first:
+        _begin(folder, config, here)  # now that everything the config names was found
 
     def validate() -> dict[str, float]:
         assert valid is not None
