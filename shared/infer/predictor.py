@@ -117,9 +117,13 @@ class Predictor:
         return out
 
     def render(self, image: np.ndarray, answers: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """A picture of each answer; depth and normals on the person only, where the same pass says where that is."""
+        """A picture of each answer, by task name."""
+        return {task.name: self.draw(task, image, answers) for task in self.tasks}
+
+    def draw(self, task: Task, image: np.ndarray, answers: Mapping[str, np.ndarray]) -> np.ndarray:
+        """A picture of one answer; depth and normals on the person only, where the same pass says where that is."""
         person = answers["seg"] > 0 if "seg" in answers else None
-        return {task.name: task.render(image, _shown(task, answers[task.name], person)) for task in self.tasks}
+        return task.render(image, _shown(task, answers[task.name], person))
 
 
 def _shown(task: Task, answer: np.ndarray, person: np.ndarray | None) -> Any:
