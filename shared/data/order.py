@@ -51,7 +51,7 @@ class Order:
 
         def make() -> np.ndarray:
             shards = self._pass(turn)[0][window * self.window : (window + 1) * self.window]
-            members = np.concatenate([self.starts[s] + np.arange(self.counts[s]) for s in shards])
+            members = np.concatenate([self.starts[s] + np.arange(int(self.counts[s])) for s in shards])
             return np.random.default_rng([self.seed, turn, window]).permutation(members)
 
         return _remember(self._windows, (turn, window), make)

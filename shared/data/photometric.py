@@ -52,7 +52,7 @@ class Photometric:
         if does[6] and self.jpeg < 100:
             quality = int(self.jpeg + strength[2] * (100 - self.jpeg))
             _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
-            image = cv2.imdecode(data, cv2.IMREAD_COLOR)
+            image = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR))
         return image
 
     @staticmethod

@@ -49,7 +49,7 @@ class Decoder(nn.Module):
         self.dropout = nn.Dropout2d(spec.dropout)
         self.last = nn.Conv2d(widths[-1], channels, 1)
         nn.init.normal_(self.last.weight, std=std)
-        nn.init.constant_(self.last.bias, bias)
+        self.last.bias = nn.Parameter(torch.full((channels,), bias))
 
     def forward(self, features: Tensor) -> Tensor:
         for step in (*self.up, *self.refine):  # one name for all: no map outlives its step, and at full size each is a gigabyte
