@@ -11,8 +11,19 @@ from shared.engine.launch import train
 
 ROOT = Path(__file__).parents[2]
 SMALL = (
-    *("device=cpu", "precision=fp32", "seed=0", "init=None", "backbone.image_hw=(64,48)", "batch=2", "accumulate=1", "workers=0"),
+    *(
+        "device=cpu",
+        "precision=fp32",
+        "seed=0",
+        "init=None",
+        "backbone.image_hw=(64,48)",
+        "backbone.patch=16",
+        "batch=2",
+        "accumulate=1",
+        "workers=0",
+    ),
     *("iters=3", "warmup=0", "lr=1e-3", "schedule=cosine", "clip=1.0", "ema=0.0"),
+    *("framing=whole", "photometric={'type': 'shared.data.photometric.Photometric'}"),
     *("val_every=0", "log_every=1000", "save_every=1000", "keep=2", "preview=0"),
 )
 Tiny = Callable[..., Tree]
