@@ -8,9 +8,9 @@ with read_base():
 model.update(dim=64, depth=2, heads=4)
 backbone.update(size="nano", image_hw=(192, 144), patch=12)
 train.update(shards="data/ccp/photos")
-batch = 32
+batch = 16
 workers = 1
-lr = 1.5e-3
+lr = 1e-3
 warmup = 30
-iters = 800
-val_every = 400
+iters = 600
+val_every = 200

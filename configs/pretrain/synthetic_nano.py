@@ -10,9 +10,10 @@ backbone.update(size="nano", image_hw=(128, 96), patch=8)
 train.update(shards="data/synthetic/train")
 framing = "boxes"
 jitter.update(scale=(0.75, 1.5), shift=0.1)
-batch = 64
+batch = 16  # small steps learn more from the same number of pictures: docs/log.md
 workers = 0
-lr = 2e-3
-warmup = 30
-iters = 300
-val_every = 100
+lr = 1e-3
+warmup = 50
+iters = 1200
+val_every = 400
+log_every = 100
