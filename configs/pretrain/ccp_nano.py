@@ -12,5 +12,5 @@ batch = 16
 workers = 1
 lr = 1e-3
 warmup = 30
-iters = 600
+iters = 400
 val_every = 200

@@ -20,5 +20,5 @@ workers = 1
 lr = 1.5e-3
 layer_decay = 0.9
 warmup = 50
-iters = 800
-val_every = 400
+iters = 500
+val_every = 250
