@@ -42,7 +42,9 @@ def leaves(tree: dict, prefix: str = "") -> dict:
     """A config as the overrides that lead to it."""
     found = {}
     for key, value in tree.items():
-        if isinstance(value, dict) and "type" in value:
+        if isinstance(value, dict) and list(value) == ["type"]:  # a class with no setting of its own: in one piece
+            found[prefix + key] = dict(value)
+        elif isinstance(value, dict) and "type" in value:
             found |= leaves({k: v for k, v in value.items() if k != "type"}, f"{prefix}{key}.")
         elif key not in ("tasks", "model"):
             found[prefix + key] = value
