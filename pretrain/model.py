@@ -1,6 +1,6 @@
 """Masked autoencoding: learn to see people without labels (He et al. 2022; Sapiens, ECCV 2024, section 3).
 
-Letters: B batch, N patches, n kept, D width, P = 3 * patch^2 numbers of a patch.
+Letters: B batch, N patches, n kept, D width, P = 3 * stride^2 numbers of a patch.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from pretrain.masking import choose, keep, noise_for, removed, restore
 from shared.task import Batch
-from shared.vit.block import NORM_EPS, Block
+from shared.vit.block import Block
+from shared.vit.family import FAMILIES, NORM_EPS
 from shared.vit.model import MEAN, STD, Normalise, ViT
 from shared.vit.position import resample, sincos
 
@@ -19,8 +20,10 @@ from shared.vit.position import resample, sincos
 class MaskedAutoencoder(nn.Module):
     """Hide most patches, encode the rest, paint the hidden ones.
 
+    Behind a window tokenizer a "patch" is a window: every window is tokenized, then most are hidden, as in Sapiens2's 4K model.
+
     Args:
-        backbone: the encoder; with cls in the official models.
+        backbone: the encoder; of Sapiens with cls, or of Sapiens2.
         ratio: share of hidden patches.
         dim: width of the decoder.
         depth: its blocks.
@@ -56,18 +59,15 @@ class MaskedAutoencoder(nn.Module):
         self.decoder_pos_embed = nn.Parameter(table, requires_grad=False)
         self.decoder_blocks = nn.ModuleList(Block(dim, heads) for _ in range(depth))
         self.decoder_norm = nn.LayerNorm(dim, eps=NORM_EPS)
-        self.decoder_pred = nn.Linear(dim, 3 * backbone.patch**2)
-        for module in self.modules():
-            if isinstance(module, nn.Linear):
-                nn.init.xavier_uniform_(module.weight)
-                nn.init.zeros_(module.bias)
+        self.decoder_pred = nn.Linear(dim, 3 * backbone.stride**2)
+        self.apply(FAMILIES[backbone.size.family].initialise)
         nn.init.normal_(self.mask_token, std=0.02)
 
     def forward(self, image: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Normalised image (B,3,H,W), noise (B,N) -> painted patches (B,N,P), target (B,N,P), hidden (B,N) bool."""
         tokens, grid = self.backbone.embed(image)
         kept, order = choose(noise, self.ratio)
-        latent = self.backbone.encode(keep(tokens, kept))  # hidden patches cost nothing
+        latent = self.backbone.encode(keep(tokens, kept), grid, kept=kept)  # what is hidden costs nothing
         painted = self._paint(latent, order, grid)
         return painted, self.patchify(image), removed(order, kept.shape[1])
 
@@ -82,14 +82,14 @@ class MaskedAutoencoder(nn.Module):
 
     def patchify(self, image: Tensor) -> Tensor:
         """(B,3,H,W) -> (B,N,P); a patch is ordered row, column, channel."""
-        p = self.backbone.patch
+        p = self.backbone.stride
         H, W = image.shape[-2:]
         image = F.pad(image, (0, -W % p, 0, -H % p)).unflatten(3, (-1, p)).unflatten(2, (-1, p))  # (B,3,h,p,w,p)
         return image.permute(0, 2, 4, 3, 5, 1).flatten(3).flatten(1, 2)
 
     def unpatchify(self, patches: Tensor, grid: tuple[int, int]) -> Tensor:
-        """(B,N,P) -> (B,3,h*patch,w*patch)."""
-        p = self.backbone.patch
+        """(B,N,P) -> (B,3,h*stride,w*stride)."""
+        p = self.backbone.stride
         image = patches.unflatten(2, (p, p, 3)).unflatten(1, grid)  # (B,h,w,p,p,3)
         return image.permute(0, 5, 1, 3, 2, 4).flatten(4, 5).flatten(2, 3)
 
@@ -110,13 +110,13 @@ class MaskedAutoencoder(nn.Module):
         if self.norm_pix:  # each painted patch is relative to its own mean and deviation, which only the truth knows
             painted = painted * (target.var(2, keepdim=True) + 1e-6).sqrt() + target.mean(2, keepdim=True)
         H, W = image.shape[-2:]
-        grid = (-(-H // self.backbone.patch), -(-W // self.backbone.patch))
+        grid = (-(-H // self.backbone.stride), -(-W // self.backbone.stride))
         seen = torch.where(hidden[..., None], 0, target)
         full = torch.where(hidden[..., None], painted.float(), target)
         return tuple(self._uint8(self.unpatchify(x, grid)[..., :H, :W]) for x in (seen, full))  # type: ignore[return-value]
 
     def _noise(self, batch: Batch) -> Tensor:
-        h, w = (-(-n // self.backbone.patch) for n in batch["image"].shape[-2:])
+        h, w = (-(-n // self.backbone.stride) for n in batch["image"].shape[-2:])
         return noise_for(batch["position"], h * w).to(batch["image"].device)
 
     def _uint8(self, image: Tensor) -> Tensor:

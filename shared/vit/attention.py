@@ -1,7 +1,7 @@
 """Attention in three back ends, chosen in one place and equal in tests.
 
 `auto` is PyTorch's fused kernel, which is memory-efficient on CPU and CUDA alike; `xformers` is there for its own kernels on
-CUDA; `reference` is the formula, for tests and for reading.
+CUDA; `reference` is the formula, for tests and for reading. Letters: B batch, N tokens, d width of a head.
 """
 
 from functools import cache
@@ -16,13 +16,15 @@ Backend = Literal["auto", "sdpa", "xformers", "reference"]
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor, *, backend: Backend = "auto") -> Tensor:
-    """Softmax attention, scaled by 1/sqrt(d): (B,heads,N,d) three times -> (B,heads,N,d).
+    """Softmax attention, scaled by 1/sqrt(d): q (B,heads,N,d), k and v (B,kv_heads,N,d) -> (B,heads,N,d).
+
+    Where keys have fewer heads, neighbouring queries share one: query head j looks at key head j // (heads / kv_heads).
 
     Raises:
         ValueError: the back end does not exist, or cannot run on this device.
     """
     if backend in ("auto", "sdpa"):
-        return F.scaled_dot_product_attention(q, k, v)
+        return _sdpa(q, k, v)
     if backend == "xformers":
         return _xformers(q, k, v)
     if backend == "reference":
@@ -30,7 +32,15 @@ def attention(q: Tensor, k: Tensor, v: Tensor, *, backend: Backend = "auto") -> 
     raise ValueError(f"there is no attention back end {backend!r}; choose one of {', '.join(get_args(Backend))}")
 
 
+def _sdpa(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    if q.is_cuda and v.dtype in (torch.float16, torch.bfloat16):  # flash attention, which shares heads without copies
+        return F.scaled_dot_product_attention(q, k, v, enable_gqa=k.shape[1] < q.shape[1])
+    k, v = _repeated(k, v, q.shape[1])  # asked to share, float32 on CUDA would fall back to the formula and its memory
+    return F.scaled_dot_product_attention(q, k, v)
+
+
 def _reference(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    k, v = _repeated(k, v, q.shape[1])
     weights = (q @ k.transpose(-2, -1) * q.shape[-1] ** -0.5).softmax(-1)  # (B,heads,N,N): the memory the others avoid
     return weights @ v
 
@@ -41,8 +51,15 @@ def _xformers(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         raise ValueError(f"xformers {where}; use attention='auto', which picks PyTorch's fused kernel")
     from xformers.ops import memory_efficient_attention  # heavy, and it warns at import: only when it was asked for
 
+    k, v = _repeated(k, v, q.shape[1])
     q, k, v = (x.transpose(1, 2) for x in (q, k, v))  # xformers wants (B,N,heads,d)
     return memory_efficient_attention(q, k, v).transpose(1, 2)
+
+
+def _repeated(k: Tensor, v: Tensor, heads: int) -> tuple[Tensor, Tensor]:
+    """As many heads of keys and values as of queries."""
+    times = heads // k.shape[1]
+    return (k, v) if times == 1 else (k.repeat_interleave(times, 1), v.repeat_interleave(times, 1))
 
 
 @cache

@@ -12,6 +12,7 @@ from shared.vit.model import ViT
 from shared.vit.sizes import SIZES, Size
 
 HW = (64, 48)
+V2 = {"dim": 64, "depth": 2, "heads": 2, "family": "sapiens2", "tokenizer": 1}
 SMALL = {"dim": 32, "depth": 1, "heads": 2}
 
 
@@ -73,16 +74,18 @@ def test_a_whole_model_has_the_published_number_of_parameters():
     assert round(sum(p.numel() for p in model.parameters()) / 1e6, 3) == 335.532  # specification of Sapiens, section 1.1
 
 
+@pytest.mark.parametrize("backbone", [None, V2])
 @pytest.mark.parametrize("cls", [True, False])
-def test_the_encoder_never_sees_hidden_pixels(cls):
-    model, data = made(cls=cls), batch()
+def test_the_encoder_never_sees_hidden_pixels(cls, backbone):
+    model, data = made(cls=cls, backbone=backbone and ViT(backbone, image_hw=HW, cls=cls)), batch()
     hidden = hidden_pixels(model, data)
     other = torch.where(hidden, 255 - data["image"], data["image"])
     noise = noise_for(data["position"], 12)
 
     def latent(image):
-        tokens, _ = model.backbone.embed(model.normalise(image))
-        return model.backbone.encode(keep(tokens, choose(noise, model.ratio)[0]))
+        tokens, grid = model.backbone.embed(model.normalise(image))
+        kept, _ = choose(noise, model.ratio)
+        return model.backbone.encode(keep(tokens, kept), grid, kept=kept)
 
     assert torch.equal(latent(data["image"]), latent(other))
     assert torch.equal(*(model(model.normalise(image), noise)[0] for image in (data["image"], other)))
@@ -191,6 +194,39 @@ CHANGES = {
 @pytest.mark.parametrize("argument", list(inspect.signature(MaskedAutoencoder).parameters))
 def test_every_argument_changes_the_cost(argument):
     assert cost(made(), batch()) != cost(made(**CHANGES[argument]), batch())
+
+
+@pytest.mark.parametrize(("windows", "hw"), [(False, (64, 48)), (False, (61, 35)), (True, (256, 128)), (True, (130, 200))])
+def test_the_second_generation_learns_from_what_is_hidden_too(windows, hw):
+    model = made(backbone=ViT(V2, image_hw=(256, 128) if windows else HW, tokenizer=windows)).train()
+    data = batch(hw)
+    found = cost(model, data)
+    assert found.isfinite()
+    found.backward()
+    assert [name for name, p in model.named_parameters() if (p.grad is None) != (name == "decoder_pos_embed")] == []
+    for painted in model.reconstruct(data):
+        assert painted.shape == data["image"].shape
+
+
+def test_behind_a_tokenizer_whole_windows_are_hidden():
+    model = made(backbone=ViT(V2, image_hw=(256, 128), tokenizer=True))
+    data = batch((256, 128))
+    seen, _ = model.reconstruct(data)
+    shown = (seen == data["image"]).all(1).float().unflatten(1, (4, 64)).unflatten(3, (2, 64)).mean((2, 4))  # (B,4,2)
+    assert ((shown > 0.99).sum((1, 2)) == 2).all()  # a quarter of eight
+    assert ((shown < 0.01).sum((1, 2)) == 6).all()
+    assert model.decoder_pos_embed.shape == (1, 9 + 8, 32)
+
+
+def test_the_place_of_a_kept_patch_reaches_the_second_generation():
+    model = made(backbone=ViT({**V2, "depth": 4}, image_hw=HW))
+    same = torch.full((1, 3, *HW), 90, dtype=torch.uint8)  # every patch alike: only places differ
+    latents = []
+    tokens, grid = model.backbone.embed(model.normalise(same))
+    for places in ([0, 5, 9], [3, 4, 11]):
+        kept = torch.tensor([places])
+        latents.append(model.backbone.encode(keep(tokens, kept), grid, kept=kept))
+    assert not torch.equal(*latents)
 
 
 @pytest.mark.parametrize("ratio", [0, 1, -0.5, 75])

@@ -8,9 +8,10 @@ from shared.vit.attention import attention, backends
 CPU = torch.device("cpu")
 
 
-def made(shape=(2, 3, 17, 8), seed=0):
+def made(shape=(2, 3, 17, 8), seed=0, kv_heads=None):
     generator = torch.Generator().manual_seed(seed)
-    return [torch.randn(shape, generator=generator, requires_grad=True) for _ in range(3)]
+    fewer = (shape[0], kv_heads or shape[1], *shape[2:])
+    return [torch.randn(s, generator=generator, requires_grad=True) for s in (shape, fewer, fewer)]
 
 
 @pytest.mark.parametrize("backend", backends(CPU))
@@ -18,6 +19,21 @@ def made(shape=(2, 3, 17, 8), seed=0):
 def test_every_back_end_is_the_formula_forward_and_backward(backend, shape):
     ours, theirs = made(shape), made(shape)
     answer, wanted = attention(*ours, backend=backend), attention(*theirs, backend="reference")
+    torch.testing.assert_close(answer, wanted)
+    answer.square().sum().backward()
+    wanted.square().sum().backward()
+    for a, b in zip(ours, theirs):
+        torch.testing.assert_close(a.grad, b.grad)
+
+
+@pytest.mark.parametrize("backend", backends(CPU))
+@pytest.mark.parametrize(("heads", "kv_heads"), [(6, 3), (6, 2), (4, 1)])
+def test_queries_that_share_a_key_are_neighbours(backend, heads, kv_heads):
+    ours, theirs = (made((2, heads, 9, 8), kv_heads=kv_heads) for _ in range(2))
+    answer = attention(*ours, backend=backend)
+    q, k, v = theirs
+    alone = [attention(q[:, [j]], *(x[:, [j // (heads // kv_heads)]] for x in (k, v)), backend="reference") for j in range(heads)]
+    wanted = torch.cat(alone, 1)
     torch.testing.assert_close(answer, wanted)
     answer.square().sum().backward()
     wanted.square().sum().backward()

@@ -6,6 +6,10 @@ from torch import nn
 
 from shared.vit.attention import Backend
 from shared.vit.block import Attention, Block
+from shared.vit.family import FAMILIES, WINDOW
+from shared.vit.rotary import Rotary
+
+V2 = FAMILIES["sapiens2"]
 
 
 @pytest.fixture
@@ -56,3 +60,61 @@ def test_a_dropped_path_leaves_the_tokens_as_they_were_in_training_only(tokens):
         torch.manual_seed(0)
         assert torch.equal(block.train()(tokens), tokens)
     assert not torch.equal(block.eval()(tokens), tokens)
+
+
+def test_keys_may_be_shared_evenly_only():
+    with pytest.raises(ValueError, match="4 heads of queries cannot share 3 heads of keys evenly"):
+        Attention(16, 4, kv_heads=3)
+
+
+@pytest.mark.parametrize("family", [*FAMILIES.values(), WINDOW])
+def test_a_block_of_any_family_adds_to_what_it_was_given(tokens, family):
+    block = Block(16, 4, family=family)
+    with torch.no_grad():
+        for layer in (block.attn.proj, block.mlp.fc2):
+            layer.weight.zero_()  # type: ignore[union-attr]
+            layer.bias.zero_()  # type: ignore[union-attr]
+    assert torch.equal(block(tokens), tokens)
+
+
+def test_a_block_of_the_second_generation_is_its_formula(tokens):
+    block = Block(16, 4, family=V2, kv_heads=2)
+    weights = {name: torch.randn(t.shape, generator=torch.Generator().manual_seed(i)) / 4 for i, (name, t) in
+               enumerate(block.state_dict().items())}  # fmt: skip
+    block.load_state_dict(weights)
+
+    def norm(x, weight):
+        return x / (x.square().mean(-1, keepdim=True) + 1e-6).sqrt() * weight
+
+    def linear(x, name):
+        return x @ weights[f"{name}.weight"].T + weights[f"{name}.bias"]
+
+    q, k, v = linear(norm(tokens, weights["norm1.weight"]), "attn.qkv").split([16, 8, 8], 2)
+    mixed = []
+    for head in range(4):
+        one, shared = slice(4 * head, 4 * head + 4), slice(4 * (head // 2), 4 * (head // 2) + 4)
+        a, b = norm(q[..., one], weights["attn.q_norm.weight"]), norm(k[..., shared], weights["attn.k_norm.weight"])
+        mixed.append((a @ b.mT / 2).softmax(-1) @ v[..., shared])
+    x = tokens + weights["ls1.gamma"] * linear(torch.cat(mixed, 2), "attn.proj")
+    gate, value = linear(norm(x, weights["norm2.weight"]), "mlp.fc1").chunk(2, -1)
+    wanted = x + linear(gate * gate.sigmoid() * value, "mlp.fc2")
+    torch.testing.assert_close(block(tokens), wanted)
+
+
+def test_attention_begins_as_a_whisper():
+    block = Block(16, 4, family=V2)
+    assert torch.equal(block.ls1.gamma, torch.full((16,), 1e-4))  # type: ignore[arg-type]
+
+
+def test_turns_reach_queries_and_keys(tokens):
+    block = Block(16, 4, family=V2._replace(layer_scale=1.0))
+    turns = Rotary(4)((2, 3), extra=1)
+    assert not torch.allclose(block(tokens, turns), block(tokens))
+
+
+def test_under_autocast_a_block_of_the_second_generation_is_nearly_the_same_and_warns_of_nothing(tokens):
+    block = Block(16, 4, family=V2._replace(layer_scale=1.0), kv_heads=2)
+    turns = Rotary(4)((2, 3), extra=1)
+    exact = block(tokens, turns)
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(block(tokens, turns).float(), exact, atol=0.05, rtol=0.05)

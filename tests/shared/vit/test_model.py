@@ -99,6 +99,7 @@ def test_recomputed_activations_change_neither_features_nor_gradients():
         torch.testing.assert_close(a.grad, b.grad)
 
 
+WITH_WINDOWS = {"dim": 32, "depth": 2, "heads": 2, "family": "sapiens2", "tokenizer": 1}
 CHANGES = {
     "size": lambda: ({}, {"size": "tiny"}, lambda m: m.dim),
     "image_hw": lambda: ({}, {"image_hw": (96, 48)}, lambda m: m.pos_embed.shape),
@@ -113,6 +114,8 @@ CHANGES = {
     "attention": lambda: ({}, {"attention": "reference"}, lambda m: [b.attn.backend for b in m.blocks]),
     "drop_path": lambda: ({}, {"drop_path": 0.5}, lambda m: [b.drop_path.drop_prob for b in m.blocks]),
     "recompute": lambda: ({}, {"recompute": True}, lambda m: stored(m)),
+    "tokenizer": lambda: ({"size": WITH_WINDOWS, "image_hw": (64, 64)}, {"tokenizer": True}, lambda m: m(picture()).shape),
+    "rope_dtype": lambda: ({"size": WITH_WINDOWS}, {"rope_dtype": "bf16"}, lambda m: m(picture())),
 }
 
 
@@ -131,7 +134,7 @@ def test_every_argument_changes_something(argument):
     for options in (base, change):
         with torch.random.fork_rng():
             torch.manual_seed(0)
-            seen.append(look(ViT(**{"size": "nano", "image_hw": HW, **options})))
+            seen.append(look(ViT(**{"size": "nano", "image_hw": HW, **base, **options})))
     first, second = seen
     assert not torch.equal(first, second) if isinstance(first, torch.Tensor) else first != second
 
@@ -146,6 +149,12 @@ def test_a_wrong_size_or_shape_is_told():
         ViT("5b")
     with pytest.raises(ValueError, match=r"\(60, 48\) is not a multiple of the patch \(16\)"):
         ViT("nano", image_hw=(60, 48))
+    with pytest.raises(ValueError, match=r"\(96, 64\) is not a multiple of the window \(64\)"):
+        ViT(WITH_WINDOWS, image_hw=(96, 64), tokenizer=True)
+    with pytest.raises(ValueError, match="this model has no tokenizer blocks: Size"):
+        ViT("nano", image_hw=(64, 64), tokenizer=True)
+    with pytest.raises(ValueError, match="this model has a patch padding of 2"):
+        ViT(WITH_WINDOWS, image_hw=(64, 64), tokenizer=True, patch_padding=2)
 
 
 def test_normalising_makes_the_mean_zero_and_the_deviation_one():
