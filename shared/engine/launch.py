@@ -194,7 +194,9 @@ def _run(model: Any, description: Mapping, config: Tree, folder: Path, latest: P
         optim_wrapper=Autocast(
             device_type=here.device.type,
             dtype=dtype,
-            optimizer=optim.adamw(model, **{k: config[k] for k in ("lr", "weight_decay", "layer_decay", "betas")}),
+            optimizer=optim.optimizer(
+                config["optimizer"], model, **{k: config[k] for k in ("lr", "weight_decay", "layer_decay", "betas")}
+            ),
             clip_grad={"max_norm": config["clip"]} if config["clip"] else None,
             accumulative_counts=config["accumulate"],
         ),

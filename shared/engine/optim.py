@@ -1,15 +1,23 @@
-"""AdamW in groups: layer decay for fine-tuning, and no weight decay where a shrinking number means nothing."""
+"""AdamW or Muon in groups: layer decay for fine-tuning, no weight decay where a shrinking number means nothing."""
+
+from typing import Any
 
 from torch import nn, optim
 
+from shared.engine.muon import Muon
 from shared.vit.model import ViT
 
-UNDECAYED = ("pos_embed", "cls_token", "mask_token")  # with every bias and norm (specification of Sapiens, section 8)
+UNDECAYED = {  # by family, with every bias, norm and other 1-D tensor
+    "sapiens": ("pos_embed", "cls_token", "mask_token"),  # specification of Sapiens, section 8
+    "sapiens2": ("pos_embed", "mask_token"),  # of Sapiens2, section 3: cls and storage decay; the mask is ours
+}
+OUTSIDE = {"pos_embed", "cls_token", "storage_tokens", "mask_token", "patch_embed", "last", "decoder_pred"}  # of Muon
+LOWEST = tuple(f"backbone.{name}" for name in ("patch_embed", "pos_embed", "cls_token", "storage_tokens", "tokenizer"))
 
 
 def layer_of(name: str, depth: int) -> int:
-    """0 for the embedding, i + 1 for block i, depth + 1 for all above: decoders and, as officially, the final norm."""
-    if name.startswith(("backbone.patch_embed", "backbone.pos_embed", "backbone.cls_token")):
+    """0 for what makes tokens, i + 1 for block i, depth + 1 for all above: decoders and, as officially, the final norm."""
+    if name.startswith(LOWEST):
         return 0
     if name.startswith("backbone.blocks."):
         return int(name.split(".")[2]) + 1
@@ -17,7 +25,7 @@ def layer_of(name: str, depth: int) -> int:
 
 
 def groups(model: nn.Module, *, lr: float, weight_decay: float, layer_decay: float) -> list[dict]:
-    """Parameter groups: lr * layer_decay^(layers above); 1-D tensors and embeddings without weight decay (Bao et al. 2022).
+    """Parameter groups: lr * layer_decay^(layers above) (Bao et al. 2022); 1-D tensors and `UNDECAYED` without weight decay.
 
     Args:
         model: has a `backbone`.
@@ -26,13 +34,13 @@ def groups(model: nn.Module, *, lr: float, weight_decay: float, layer_decay: flo
         layer_decay: 1 is the same rate everywhere.
     """
     backbone = model.backbone
-    depth = len(backbone.blocks) if isinstance(backbone, ViT) else 0
+    depth, family = (len(backbone.blocks), backbone.size.family) if isinstance(backbone, ViT) else (0, "sapiens")
     found: dict[tuple[int, bool], dict] = {}
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
         layer = layer_of(name, depth)
-        decays = parameter.ndim > 1 and not name.endswith(UNDECAYED)
+        decays = parameter.ndim > 1 and not name.endswith(UNDECAYED[family])
         rate = lr * layer_decay ** (depth + 1 - layer)
         group = found.setdefault((layer, decays), {"params": [], "lr": rate, "weight_decay": weight_decay if decays else 0.0})
         group["params"].append(parameter)
@@ -40,9 +48,40 @@ def groups(model: nn.Module, *, lr: float, weight_decay: float, layer_decay: flo
 
 
 def adamw(model: nn.Module, *, lr: float, weight_decay: float, layer_decay: float, betas: tuple[float, float]) -> optim.AdamW:
-    """The optimiser, in PyTorch's fused form, which CPUs have too."""
+    """Sapiens' optimiser, in PyTorch's fused form, which CPUs have too."""
     parameters = groups(model, lr=lr, weight_decay=weight_decay, layer_decay=layer_decay)
     return optim.AdamW(parameters, lr=lr, betas=betas, fused=True)
+
+
+def muon(model: nn.Module, *, lr: float, weight_decay: float, layer_decay: float, betas: tuple[float, float]) -> Muon:
+    """Muon for the matrices inside, AdamW for everything else, at one learning rate."""
+    inner = {parameter for name, parameter in model.named_parameters() if inside(name, parameter)}
+    parameters = [
+        {**group, "params": chosen, "orthogonal": orthogonal}
+        for group in groups(model, lr=lr, weight_decay=weight_decay, layer_decay=layer_decay)
+        for orthogonal in (True, False)
+        if (chosen := [p for p in group["params"] if (p in inner) is orthogonal])
+    ]
+    return Muon(parameters, lr=lr, betas=betas)
+
+
+def inside(name: str, parameter: nn.Parameter) -> bool:
+    """Whether this is a matrix, or a convolution read as one, between two layers: neither what meets pixels nor what answers."""
+    return parameter.ndim > 1 and not OUTSIDE.intersection(name.split("."))
+
+
+OPTIMIZERS = {"adamw": adamw, "muon": muon}
+
+
+def optimizer(kind: str, model: nn.Module, **options: Any) -> optim.Optimizer:
+    """The optimiser of that name.
+
+    Raises:
+        ValueError: no such optimiser.
+    """
+    if kind not in OPTIMIZERS:
+        raise ValueError(f"there is no optimizer {kind!r}; choose one of {', '.join(OPTIMIZERS)}")
+    return OPTIMIZERS[kind](model, **options)
 
 
 def schedule(kind: str, *, iters: int, warmup: int) -> list[dict]:

@@ -54,7 +54,7 @@ def leaves(tree: dict, prefix: str = "") -> dict:
 @pytest.mark.parametrize(
     ("name", "overrides"),
     [
-        ("joint", ("accumulate=2", "ema=0.7", "decoder.dropout=0.2", "backbone.drop_path=0.2", "workers=0")),
+        ("joint", ("accumulate=2", "ema=0.7", "decoder.dropout=0.2", "backbone.drop_path=0.2", "workers=0", "optimizer=muon")),
         ("seg", ("workers=1", "decoder.dropout=0.2")),
     ],
 )

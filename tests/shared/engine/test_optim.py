@@ -4,15 +4,17 @@ import pytest
 import torch
 from torch import nn
 
-from shared.engine.optim import adamw, groups, layer_of, schedule
+from shared.engine.optim import adamw, groups, inside, layer_of, muon, optimizer, schedule
 from shared.vit.model import ViT
+
+V2 = {"dim": 32, "depth": 3, "heads": 2, "family": "sapiens2", "tokenizer": 2}
 
 
 class Model(nn.Module):
-    def __init__(self) -> None:
+    def __init__(self, backbone: ViT | None = None) -> None:
         super().__init__()
-        self.backbone = ViT("nano", image_hw=(32, 32), cls=True)
-        self.decoder = nn.Conv2d(128, 3, 1)
+        self.backbone = backbone or ViT("nano", image_hw=(32, 32), cls=True)
+        self.decoder = nn.Conv2d(self.backbone.dim, 3, 1)
 
 
 def rates(model: nn.Module, **options) -> dict[str, tuple[float, float]]:
@@ -27,6 +29,7 @@ def rates(model: nn.Module, **options) -> dict[str, tuple[float, float]]:
     [
         ("backbone.pos_embed", "backbone.pos_embed & patch_embed (id 0)"),
         ("backbone.patch_embed.weight", "backbone.pos_embed & patch_embed (id 0)"),
+        ("backbone.tokenizer.blocks.1.attn.qkv.weight", "backbone.pos_embed & patch_embed (id 0)"),
         ("backbone.blocks.0.attn.qkv.weight", "backbone.layers.0 (id 1)"),
         ("backbone.blocks.23.mlp.fc1.weight", "backbone.layers.23 (id 24)"),
         ("backbone.norm.weight", "backbone.ln1 / head / decode_head (id 25)"),
@@ -50,6 +53,21 @@ def test_only_matrices_decay():
     for name, (_, decay) in rates(Model()).items():
         matrix = name.endswith("weight") and "norm" not in name
         assert decay == (0.1 if matrix else 0), name
+
+
+def test_in_the_second_generation_the_tokens_before_the_patches_decay_and_the_tokenizer_learns_slowest():
+    """Specification of Sapiens2, section 3."""
+    found = rates(Model(ViT(V2, image_hw=(64, 64), tokenizer=True)))
+    assert found["backbone.cls_token"] == found["backbone.storage_tokens"] == (1 / 16, 0.1)
+    assert found["backbone.patch_embed.weight"] == (1 / 16, 0.1)
+    tokenizer = {name: both for name, both in found.items() if name.startswith("backbone.tokenizer.")}
+    assert {rate for rate, _ in tokenizer.values()} == {1 / 16}
+    assert found["backbone.tokenizer.cls_token"][1] == 0.1
+    assert found["backbone.tokenizer.pos_embed"][1] == 0
+    assert [found[f"backbone.blocks.{i}.mlp.fc1.weight"] for i in range(3)] == [(1 / 8, 0.1), (1 / 4, 0.1), (1 / 2, 0.1)]
+    assert found["backbone.norm.weight"] == found["decoder.bias"] == (1, 0)
+    for name in ("attn.q_norm.weight", "attn.k_norm.weight", "ls1.gamma", "norm1.weight", "attn.qkv.bias"):
+        assert found[f"backbone.blocks.2.{name}"] == (1 / 2, 0)
 
 
 def test_every_trained_parameter_is_in_one_group_and_no_frozen_one():
@@ -84,3 +102,21 @@ def test_a_schedule_that_cannot_be_is_told():
         schedule("cosine", iters=10, warmup=10)
     with pytest.raises(ValueError, match="no schedule 'step'; choose one of cosine, linear, constant"):
         schedule("step", iters=10, warmup=1)
+
+
+def test_muon_turns_the_matrices_inside_and_leaves_the_rest_to_adamw():
+    model = Model()
+    turned = {name for name, p in model.named_parameters() if inside(name, p)}
+    assert "backbone.blocks.0.attn.qkv.weight" in turned
+    assert "decoder.weight" in turned  # a convolution is read as a matrix
+    assert turned.isdisjoint({"backbone.patch_embed.weight", "backbone.pos_embed", "backbone.cls_token", "backbone.norm.weight"})
+    made = muon(model, lr=1.0, weight_decay=0.1, layer_decay=0.5, betas=(0.9, 0.99))
+    names = {id(p): name for name, p in model.named_parameters()}
+    kinds = {names[id(p)]: (group["lr"], group["weight_decay"]) for group in made.param_groups for p in group["params"]}
+    assert kinds == rates(model)
+    assert turned == {names[id(p)] for group in made.param_groups if group["orthogonal"] for p in group["params"]}
+
+
+def test_an_optimizer_that_does_not_exist_is_a_sentence():
+    with pytest.raises(ValueError, match="no optimizer 'adam'; choose one of adamw, muon"):
+        optimizer("adam", Model(), lr=1.0, weight_decay=0.0, layer_decay=1.0, betas=(0.9, 0.99))
