@@ -1,15 +1,21 @@
-"""timm's plain ViTs -> ours: ImageNet, MAE and DINO weights of equal shape as an initialisation. Names change, no number does."""
+"""timm's ViTs <-> ours: plain ones (ImageNet, MAE, DINO) and its Sapiens2, as an initialisation. Names change, no number does."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from torch import Tensor
 
-_RENAMED = (
-    (re.compile(r"^patch_embed\.proj\."), "patch_embed."),
-    (re.compile(r"^fc_norm\."), "norm."),  # models that pool their patches keep the final norm under this name
+from shared.convert.rows import attention_rows, join, split
+from shared.vit.rotary import Rotary
+
+_RENAMED = (  # timm's, ours, and the way back
+    (r"^patch_embed\.proj\.", "patch_embed.", r"^patch_embed\.", "patch_embed.proj."),
+    (r"^reg_token$", "storage_tokens", r"^storage_tokens$", "reg_token"),
+    (r"\.gamma_1$", ".ls1.gamma", r"\.ls1\.gamma$", ".gamma_1"),
 )
+_POOLED = re.compile(r"^fc_norm\.")  # models that pool their patches keep the final norm under this name
 _UNUSED = re.compile(r"^(head|head_dist|pre_logits)\.")
+_PARTS = ("q_proj", "k_proj", "v_proj")
 
 
 def is_timm(state: Mapping[str, Tensor]) -> bool:
@@ -18,12 +24,55 @@ def is_timm(state: Mapping[str, Tensor]) -> bool:
 
 
 def from_timm(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Our names; the classifier is left out. Whatever our backbone has no place for is left in, so that loading refuses it."""
+    """Our names; the classifier is left out. Whatever our backbone has no place for is left in, so that loading refuses it.
+
+    Raises:
+        ValueError: an EVA or DINOv3, which are neither of our families.
+    """
+    state = {name: tensor for name, tensor in state.items() if not _UNUSED.match(name)}
+    rotary = _is_sapiens2(state)
+    if not rotary and (foreign := [name for name in state if _has(name, "gamma_1", "reg_token", "q_bias", *_PARTS)]):
+        raise ValueError(
+            f"the file is a timm model with {', '.join(foreign[:2])}: an EVA or DINOv3, or a ViT with registers, which differ from "
+            "Sapiens and Sapiens2 in more than names; initialise from a plain timm ViT or a vit_*_patch16_sapiens2"
+        )
+    renamed = {}
+    for name, tensor in join(state, _PARTS, "qkv").items():
+        for theirs, ours, _, _ in _RENAMED:
+            name = re.sub(theirs, ours, name)
+        renamed[_POOLED.sub("norm.", name)] = tensor
+    if rotary:  # which timm computes anew
+        renamed["rope.periods"] = Rotary(len(renamed["blocks.0.attn.q_norm.weight"])).periods
+    return renamed
+
+
+def to_timm(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """timm's names of a ViT of ours with a cls token: a plain ViT, or a `vit_*_patch16_sapiens2` without its classifier.
+
+    The periods of rotary positions are left out: timm computes exact ones, which is what `rope_dtype=fp32` wants.
+
+    Raises:
+        ValueError: the backbone has a tokenizer, which timm has not, or no cls token, which timm's need.
+    """
+    if "cls_token" not in state:
+        raise ValueError("timm's ViTs have a cls token, this backbone has none; build it with cls=True")
+    if any(name.startswith("tokenizer.") for name in state):
+        raise ValueError("this backbone has a window tokenizer (4K), which timm's Sapiens2 has not; it stays in our own format")
     renamed = {}
     for name, tensor in state.items():
-        if _UNUSED.match(name):
-            continue
-        for pattern, ours in _RENAMED:
-            name = pattern.sub(ours, name)
+        for _, _, ours, theirs in _RENAMED:
+            name = re.sub(ours, theirs, name)
         renamed[name] = tensor
-    return renamed
+    if renamed.pop("rope.periods", None) is None:
+        return renamed
+    return split(renamed, "qkv", _PARTS, attention_rows(renamed))
+
+
+def _is_sapiens2(names: Collection[str]) -> bool:
+    return {"reg_token", "blocks.0.attn.q_norm.weight", "blocks.0.attn.q_proj.weight", "blocks.0.gamma_1"} <= set(names) and (
+        "blocks.0.gamma_2" not in names
+    )
+
+
+def _has(name: str, *parts: str) -> bool:
+    return any(part in name.split(".") for part in parts)

@@ -15,6 +15,7 @@ from shared.build import build
 from shared.dense.decoder import Spec
 from shared.dense.model import DenseModel
 from shared.engine.launch import train
+from shared.infer.predictor import Predictor
 from shared.vit.model import ViT
 from shared.vit.position import resample
 from tasks.depth.task import Depth
@@ -45,6 +46,16 @@ def test_a_model_comes_back_as_it_was(file):
     assert sorted(path.name for path in file.parent.iterdir()) == ["again.safetensors", "x.safetensors"]
 
 
+def test_weights_stay_in_the_file_and_the_file_stays_as_it_is(file):
+    before, dice = file.read_bytes(), torch.get_rng_state()
+    model: Any = checkpoint.load(file).model
+    assert torch.equal(torch.get_rng_state(), dice), "nothing is initialised only to be overwritten"
+    torch.nn.init.zeros_(model.backbone.norm.weight)
+    assert file.read_bytes() == before
+    assert model.normalise.mean.flatten().tolist() == pytest.approx([123.675, 116.28, 103.53])
+    assert model.backbone.pos_embed.requires_grad
+
+
 def test_a_trained_model_answers_the_same_after_the_round_trip(trained, tmp_path):
     model, about = checkpoint.load(trained)
     checkpoint.save(tmp_path / "x.safetensors", model.state_dict(), about["model"])
@@ -66,11 +77,8 @@ def write(path: Path, content: bytes) -> Path:
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        (b"", "is no safetensors file: it is empty"),
+        (b"", "holds no weights: it is empty"),
         (b"<!DOCTYPE html><html>Sign in</html>", "it is a web page; download the file itself"),
-        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "it is a git-lfs pointer; fetch the real file"),
-        (b"PK\x03\x04" + bytes(99), r"it looks like a PyTorch \.pth file; give a \.safetensors file"),
-        (b"\x80\x02}q\x00." + bytes(99), r"it looks like a PyTorch \.pth file"),
         (bytes(range(256)), "it may be cut off; copy it again"),
     ],
 )
@@ -218,3 +226,56 @@ def test_the_official_widths_are_those_without_a_spec():
     model: Any = DenseModel(ViT("nano", image_hw=(64, 48)), [Depth()])
     assert model.decoders["depth"].up[0][0].weight.shape == (128, 384, 4, 4)
     assert Spec().up == (768, 768, 768)
+
+
+OFFICIAL = {"dim": 64, "depth": 3, "heads": 4}  # the size of the official answers beside the repository
+
+
+@pytest.fixture
+def official(shared_folder) -> Path:
+    folder = shared_folder / "parity" / "sapiens1_tiny"
+    if not folder.is_dir():
+        pytest.skip("the official answers do not lie beside the repository")
+    return folder
+
+
+def test_an_official_file_is_taken_where_ours_is(official):
+    model, about = checkpoint.load(official / "seg28.pth")
+    assert isinstance(model, DenseModel)
+    assert [task.name for task in model.tasks] == ["seg"]
+    assert about["model"]["backbone"]["image_hw"] == [128, 96]
+    assert about["official"] == {
+        "family": "sapiens",
+        "file": "seg28.pth",
+        "wrapper": "state_dict",
+        "meta": {"epoch": 3, "cfg": "# text"},
+    }
+    backbone: Any = ViT(OFFICIAL, image_hw=(96, 96), cls=True)
+    checkpoint.initialise(backbone, official / "seg28.pth")
+    assert torch.equal(backbone.norm.weight, model.backbone.norm.weight)
+
+
+def test_a_predictor_answers_with_an_official_file(official):
+    predictor = Predictor.load(official / "seg28.pth", device="cpu")
+    assert predictor.size == (128, 96)
+    assert predictor(np.zeros((50, 40, 3), np.uint8))["seg"].shape == (50, 40)
+    with pytest.raises(ValueError, match=r"mae_clean\.pth holds a ViT, which answers nothing; fine-tune it first"):
+        Predictor.load(official / "mae_clean.pth", device="cpu")
+
+
+def test_patch_padding_can_be_said_against_any_file(official, file):
+    assert checkpoint.load(official / "depth.pth", patch_padding=2).about["model"]["backbone"]["patch_padding"] == 2
+    model: Any = checkpoint.load(file, patch_padding=2, rope_dtype="bf16").model
+    assert model.backbone.patch_padding == 2
+
+
+def test_an_official_file_of_another_size_is_a_sentence(official):
+    with pytest.raises(ValueError, match=r"mae\.pth does not fit this backbone \(width 192, 12 blocks\)"):
+        checkpoint.initialise(ViT("tiny"), official / "mae.pth")
+
+
+def test_a_training_starts_from_an_official_file(official, tiny, tmp_path):
+    config = tiny("depth", tmp_path / "depth", "iters=1", f"init={official / 'mae_clean.pth'}")
+    config["backbone"]["size"] = OFFICIAL
+    model: Any = checkpoint.load(train(config)).model
+    assert model.backbone.size.dim == 64

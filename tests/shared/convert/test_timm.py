@@ -5,7 +5,7 @@ import timm
 import torch
 from torch import nn
 
-from shared.convert.timm import from_timm, is_timm
+from shared.convert.timm import from_timm, is_timm, to_timm
 from shared.vit.model import ViT
 
 
@@ -42,3 +42,40 @@ def test_a_timm_state_is_told_from_ours():
 def test_the_classifier_is_left_out_and_the_norm_is_kept():
     state = {"head.weight": torch.zeros(1), "head_dist.bias": torch.zeros(1), "fc_norm.weight": torch.ones(1)}
     assert list(from_timm(state)) == ["norm.weight"]
+
+
+@pytest.mark.parametrize(
+    "name", ["vit_small_patch16_dinov3", "vit_small_plus_patch16_dinov3_qkvb", "vit_small_patch14_reg4_dinov2"]
+)
+def test_models_of_another_kind_get_a_sentence(name):
+    if name not in timm.list_models("vit_small_*"):
+        pytest.skip(f"timm {timm.__version__} has no {name}")
+    with torch.device("meta"):
+        state = timm.create_model(name, pretrained=False, img_size=(112, 112)).state_dict()
+    with pytest.raises(
+        ValueError, match=r"reg_token.*differ from Sapiens and Sapiens2 in more than names; initialise from a plain"
+    ):
+        from_timm(state)
+
+
+def test_a_plain_backbone_goes_to_timm_and_back():
+    state = ViT("tiny", image_hw=(64, 64), cls=True).state_dict()
+    exported = to_timm(state)
+    theirs(num_classes=0).load_state_dict(exported)
+    assert all(torch.equal(tensor, state[name]) for name, tensor in from_timm(exported).items())
+
+
+@pytest.mark.parametrize(
+    ("backbone", "sentence"),
+    [
+        ({"size": "nano"}, "timm's ViTs have a cls token, this backbone has none; build it with cls=True"),
+        (
+            {"size": {"dim": 32, "depth": 1, "heads": 2, "family": "sapiens2", "tokenizer": 1}, "tokenizer": True},
+            "has a window tokenizer .4K., which timm's Sapiens2 has not",
+        ),
+    ],
+)
+def test_what_timm_has_no_place_for_is_not_written(backbone, sentence):
+    state = ViT(image_hw=(64, 64), **backbone).state_dict()
+    with pytest.raises(ValueError, match=sentence):
+        to_timm(state)
