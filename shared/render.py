@@ -120,6 +120,19 @@ def colour_normals(normals: np.ndarray, known: np.ndarray | None = None) -> np.n
     return picture
 
 
+def colour_points(points: np.ndarray) -> np.ndarray:
+    """Paint camera points (H,W,3), z forward: the colours of depth, darker where the surface turns away; unknown is grey."""
+    known = np.isfinite(points).all(-1) & (points[..., 2] > 0)
+    points = np.where(known[..., None], points, np.nan)
+    right, below = np.diff(points, axis=1, append=points[:, -1:]), np.diff(points, axis=0, append=points[-1:])
+    facing = np.cross(right, below)
+    length = np.linalg.norm(facing, axis=-1)
+    there = length > 0  # not beside the unknown, nor at the last row and column: those are as bright as what faces us
+    light = np.where(there, np.abs(facing[..., 2]) / np.where(there, length, 1), 1)
+    painted = colour_scalar(points[..., 2], known)
+    return blend(np.zeros_like(painted), painted, 0.35 + 0.65 * light.astype(np.float32))
+
+
 def draw_keypoints(
     image: np.ndarray,
     keypoints: np.ndarray,

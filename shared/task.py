@@ -1,4 +1,4 @@
-"""What a task is: one question asked of every picture. Read this first; the four tasks are its four answers.
+"""What a task is: one question asked of every picture. Read this first; the five tasks are its five answers.
 
     pixels --ViT--> features --Decoder--> raw --decode--> answer --files, render--> what the user sees
                                            |                 |
@@ -42,7 +42,10 @@ class Task(ABC):
 
     name: ClassVar[str]  # key of the decoder in every checkpoint
     field: ClassVar[str]  # the field of a sample that supervises it
+    also: ClassVar[tuple[str, ...]] = ()  # further fields that its loss and its measurements need
     answers: ClassVar[Literal["map", "points"]]  # one answer per pixel, or a list of points
+    lengths: ClassVar[tuple[int, ...]] = ()  # channels of a decoded map that count widths of the view; answers count pixels
+    odd: ClassVar[tuple[int, ...]] = ()  # channels of the raw answer that change their sign in a mirror image
     framing: ClassVar[Framing]
     score: ClassVar[Score]
     vocabulary: Vocabulary | None = None  # names of classes or points, where there are any
@@ -72,6 +75,10 @@ class Task(ABC):
     @abstractmethod
     def summarise(self, rows: Tensor) -> dict[str, float]:
         """All rows (n,M) -> named scores; independent of batch size and number of processes. Percent are shares of 1."""
+
+    def ideal(self, truth: Mapping[str, Tensor]) -> Tensor:
+        """The truth of one picture in the form of an answer, unknown where it is: what stands beside an answer in a preview."""
+        return truth[self.field]
 
     @abstractmethod
     def trivial(self, batch: Batch) -> Tensor:

@@ -1,13 +1,16 @@
 """Every config says what can be built, on one screen, and every example of an override is one."""
 
+import json
 import re
 import shlex
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 import torch
 
 from shared.build import build
+from shared.dense.decoder import HEATMAP_V2, HEATMAP_V2_1B, NORMAL_V2, NORMAL_V2_5B, POINTMAP, POINTMAP_5B, SEG_V2
 from shared.engine.config import load
 from shared.engine.launch import describe
 from shared.engine.optim import groups, schedule
@@ -25,14 +28,28 @@ def test_every_config_builds_its_model(config):
     with torch.device("meta"):
         model = build(describe(tree))
     folder, name = config.split("/")[1], Path(config).stem
-    size = name.rsplit("_", 1)[1]
-    dim, depth, _ = SIZES[size]
+    *_, generation, size = name.split("_")
+    size = f"v2_{size}" if generation == "v2" else size
+    dim, depth, *_ = SIZES[size]
     assert (model.backbone.dim, len(model.backbone.blocks)) == (dim, depth), "the name of the file gives the size"
     names = [task.name for task in model.tasks]
     assert names == {"pretrain": [], "joint": ["seg", "depth", "normal", "pose"]}.get(folder, [folder])
     assert groups(model, **{key: tree[key] for key in ("lr", "weight_decay", "layer_decay")})
     assert schedule(tree["schedule"], iters=tree["iters"], warmup=tree["warmup"])
     assert tree["work_dir"] == f"runs/{folder}/{name}"
+
+
+HEADS = {"pose": HEATMAP_V2, "pose_1b": HEATMAP_V2_1B, "seg": SEG_V2, "normal": NORMAL_V2, "normal_5b": NORMAL_V2_5B}
+HEADS |= {"pointmap": POINTMAP, "pointmap_5b": POINTMAP_5B}
+
+
+@pytest.mark.parametrize("config", [config for config in CONFIGS if "_v2_" in config])
+def test_a_config_of_sapiens2_has_the_official_head(config):
+    _, task, name = Path(config).with_suffix("").parts
+    tree = load(ROOT / config)
+    spec = build(tree["decoder"]) or POINTMAP
+    wanted = HEADS.get(f"{task}_{name.rsplit('_', 1)[1]}", HEADS[task])
+    assert json.dumps(asdict(spec)) == json.dumps(asdict(wanted))
 
 
 @pytest.mark.parametrize("config", CONFIGS)
@@ -51,7 +68,7 @@ def test_a_config_is_short_and_begins_with_a_sentence(config):
 
 
 def test_there_is_a_config_of_every_kind():
-    assert {config.split("/")[1] for config in CONFIGS} == {"pretrain", "pose", "seg", "depth", "normal", "joint"}
+    assert {config.split("/")[1] for config in CONFIGS} == {"pretrain", "pose", "seg", "depth", "normal", "pointmap", "joint"}
 
 
 def examples() -> list[tuple[str, str]]:

@@ -18,7 +18,7 @@ Sample = dict[str, np.ndarray]
 class Field(NamedTuple):
     """One row of the table: how the field moves (`kind`), its type and the value that means "unknown"."""
 
-    kind: str  # colour | label | scalar | vector | points | box
+    kind: str  # colour | label | scalar | vector | points | box | camera
     dtype: type
     unknown: float
     trailing: tuple[int, ...]  # the shape after (H, W), (K,) or nothing
@@ -30,9 +30,11 @@ FIELDS = {
     "depth": Field("scalar", np.float32, np.nan, ()),  # metres along the optical axis
     "normal": Field("vector", np.float32, np.nan, (3,)),  # unit; x right, y up, z toward the viewer
     "keypoints": Field("points", np.float32, 0, (3,)),  # x px, y px, visibility 0 or 1
-    "box": Field("box", np.float32, np.nan, ()),  # x0 y0 x1 y1 px
+    "box": Field("box", np.float32, np.nan, (4,)),  # x0 y0 x1 y1 px
+    "intrinsics": Field("camera", np.float32, np.nan, (4,)),  # fx fy cx cy px, of a pinhole camera
 }
 MAPS = tuple(name for name, field in FIELDS.items() if field.kind in {"colour", "label", "scalar", "vector"})
+SKEW = 1e-3  # the most that a camera's axes may be off the right angle, as a sine, where only fx fy cx cy are kept
 
 
 def warp(sample: Sample, view: View, *, swaps: Mapping[str, np.ndarray] = MappingProxyType({})) -> Sample:
@@ -105,6 +107,19 @@ def _move_box(name: str, box: np.ndarray, view: View, swap: np.ndarray | None) -
     return np.r_[corners.min(0), corners.max(0)].astype(np.float32)
 
 
+def _move_camera(name: str, intrinsics: np.ndarray, view: View, swap: np.ndarray | None) -> np.ndarray:
+    """The camera that sees the view: its principal point moves with the picture, its focal lengths are scaled.
+
+    A turned picture is one of a camera turned about its optical axis: depth stays, and X, Y turn with the picture. That holds for
+    square pixels (fx = fy) at any angle; others become skewed, which four numbers cannot say, so they are unknown then.
+    """
+    linear = view.matrix[:, :2] * intrinsics[:2].astype(np.float64)
+    focal = np.linalg.norm(linear, axis=1)
+    centre = view.to_view(intrinsics[2:].astype(np.float64))
+    skewed = abs(linear[0] @ linear[1]) > SKEW * focal.prod()
+    return np.full(4, np.nan, np.float32) if skewed else np.r_[focal, centre].astype(np.float32)
+
+
 def _sample(array: np.ndarray, view: View, interpolation: int, unknown: float) -> np.ndarray:
     H, W = view.size
     border = (unknown,) * 4
@@ -125,4 +140,5 @@ _MOVE = {
     "vector": _move_vectors,
     "points": _move_points,
     "box": _move_box,
+    "camera": _move_camera,
 }

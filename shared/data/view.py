@@ -1,4 +1,4 @@
-"""A View maps a picture onto the network's input: one 2x3 similarity that every field obeys."""
+"""A View maps a picture onto the network's input: one 2x3 matrix that every field obeys."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ Size = tuple[int, int]
 
 @dataclass(frozen=True)
 class View:
-    """Source pixels -> view pixels.
+    """Source pixels -> view pixels. Ours are similarities; `stretch` and `corners`, for official weights, scale x and y apart.
 
     Args:
         matrix: (2,3) float64, source (x,y,1) -> view (x,y); pixel centres at integers.
@@ -34,9 +34,7 @@ class View:
         Raises:
             ValueError: the box is not finite.
         """
-        if not np.isfinite(box).all():
-            raise ValueError(f"the box {np.asarray(box).tolist()} is not finite; give x0 y0 x1 y1 in pixels")
-        x0, y0, x1, y1 = (float(v) for v in box)
+        x0, y0, x1, y1 = _finite(box)
         w, h = max(x1 - x0, 1.0), max(y1 - y0, 1.0)  # a box without extent is one of a pixel
         return cls.about(((x0 + x1) / 2, (y0 + y1) / 2), min(size[0] / h, size[1] / w) / padding, size)
 
@@ -50,9 +48,38 @@ class View:
         middle = np.array([(size[1] - 1) / 2, (size[0] - 1) / 2])
         return cls(np.c_[linear, middle - linear @ np.asarray(centre_xy, float)], size, flip)
 
+    @classmethod
+    def stretch(cls, source_hw: Size, size: Size, *, inside: tuple[int, int, int, int] | None = None) -> "View":
+        """The whole picture onto a rectangle of the view, aspect ignored, areas on areas.
+
+        Args:
+            source_hw: (H,W) of the picture.
+            size: (H,W) of the view.
+            inside: top, left, height and width of the rectangle, pixels of the view; None: all of it.
+        """
+        top, left, height, width = inside or (0, 0, *size)
+        x, y = width / source_hw[1], height / source_hw[0]
+        return cls(np.array([[x, 0, left + x / 2 - 0.5], [0, y, top + y / 2 - 0.5]]), size)
+
+    @classmethod
+    def corners(cls, box: np.ndarray, size: Size, *, padding: float = 1.25) -> "View":
+        """One person as UDP (Huang et al. 2020) has it: the corners of the grown box onto the centres of the corner pixels.
+
+        The box (x0,y0,x1,y1 px) is grown by `padding`, then to the aspect of the view.
+
+        Raises:
+            ValueError: the box is not finite.
+        """
+        x0, y0, x1, y1 = _finite(box)
+        w, h = padding * max(x1 - x0, 1.0), padding * max(y1 - y0, 1.0)
+        aspect = size[1] / size[0]
+        w, h = max(w, h * aspect), max(h, w / aspect)
+        x, y = (size[1] - 1) / w, (size[0] - 1) / h
+        return cls(np.array([[x, 0, x * (w - x0 - x1) / 2], [0, y, y * (h - y0 - y1) / 2]]), size)
+
     @property
     def scale(self) -> float:
-        """View pixels per source pixel."""
+        """View pixels per source pixel; the geometric mean where x and y differ."""
         return float(np.sqrt(abs(np.linalg.det(self.matrix[:, :2]))))
 
     @property
@@ -68,6 +95,12 @@ class View:
     def to_source(self, xy: np.ndarray) -> np.ndarray:
         """View points (...,2) -> source points (...,2)."""
         return xy @ self.inverse[:, :2].T + self.inverse[:, 2]
+
+
+def _finite(box: np.ndarray) -> tuple[float, ...]:
+    if not np.isfinite(box).all():
+        raise ValueError(f"the box {np.asarray(box).tolist()} is not finite; give x0 y0 x1 y1 in pixels")
+    return tuple(float(v) for v in box)
 
 
 @dataclass(frozen=True)

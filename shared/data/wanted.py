@@ -5,7 +5,7 @@ from functools import cached_property
 
 import numpy as np
 
-from shared.data.fields import FIELDS, Sample
+from shared.data.fields import FIELDS, MAPS, Sample
 from shared.data.shards import Shards
 from shared.data.view import Size
 from shared.vocabulary import Vocabulary
@@ -72,8 +72,7 @@ class Wanted:
         field, vocabulary = FIELDS[name], self.fields.get(name)
         if field.kind == "points":
             return np.zeros((len(vocabulary) if vocabulary else 0, 3), np.float32)
-        shape = (4,) if field.kind == "box" else (*size, *field.trailing)
-        return np.full(shape, field.unknown, field.dtype)
+        return np.full((*size, *field.trailing) if name in MAPS else field.trailing, field.unknown, field.dtype)
 
 
 def _translation(name: str, names: list[str], vocabulary: Vocabulary) -> np.ndarray:

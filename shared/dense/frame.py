@@ -1,16 +1,38 @@
 """From the network's frame back to the picture: raw answers in a view -> the answer at the picture's own size."""
 
+from collections.abc import Iterator
+from typing import NamedTuple
+
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from shared.data.view import View
 from shared.task import Task
 
 STRIP = 2**22  # raw values that one strip may hold: 16 MiB in float32
+BLUR = 0.8  # deviation of one pass of `Back.blur`, pixels
 
 
-def settle(task: Task, raw: Tensor, view: View, source_hw: tuple[int, int]) -> Tensor:
+class Back(NamedTuple):
+    """The way back of a map. Ours is one interpolation of the raw answer; the official ones are in docs/checkpoints.md.
+
+    Attributes:
+        through: interpolate twice: to the network's size, and from there to the picture's.
+        late: decode at the network's size, cut off what the picture does not cover, and interpolate the answer.
+        blur: how often a late answer is smoothed (3x3) before it is enlarged.
+    """
+
+    through: bool = False
+    late: bool = False
+    blur: int = 0
+
+
+DIRECT = Back()
+
+
+def settle(task: Task, raw: Tensor, view: View, source_hw: tuple[int, int], back: Back = DIRECT) -> Tensor:
     """One view's raw answer (C,h,w) -> the answer for the picture: map (H,W,...) or points (K,3), on the CPU.
 
     Maps are resampled and decoded in horizontal strips: beside the answer itself the peak is a strip, whatever the number of
@@ -19,14 +41,67 @@ def settle(task: Task, raw: Tensor, view: View, source_hw: tuple[int, int]) -> T
     raw = raw.float()
     if task.answers == "points":
         return _points(task.decode(raw[None])[0], view, raw.shape[-2:])
+    width = view.size[1] / abs(view.matrix[0, 0])  # of the view, in pixels of the picture
+    if back.late:
+        answer, view = _late(task, raw, view, source_hw, back.blur)
+        strips = _strips(answer, view, source_hw)
+    else:
+        strips = (task.decode(strip[None])[0] for strip in _strips(raw, view, source_hw, through=back.through))
+    answer = torch.cat([_channels_last(strip).cpu() for strip in strips])
+    for channel in task.lengths:
+        answer[..., channel] *= width
+    return answer
+
+
+def unmirror(task: Task, raw: Tensor) -> Tensor:
+    """What a mirrored view was answered, (B,C,h,w) raw, as an answer for the view itself; left and right change places."""
+    raw = raw.flip(-1)
+    if task.vocabulary is not None:
+        raw = raw[:, torch.from_numpy(task.vocabulary.swap).to(raw.device)]
+    signs = raw.new_tensor([-1 if channel in task.odd else 1 for channel in range(raw.shape[1])])
+    return raw * signs[:, None, None]
+
+
+def _strips(raw: Tensor, view: View, source_hw: tuple[int, int], *, through: bool = False) -> Iterator[Tensor]:
+    """The picture from top to bottom, (C, some rows, W) at a time."""
     H, W = source_hw
-    rows = max(1, STRIP // (raw.shape[0] * W))
-    strips = (sample(raw, view, (top, min(top + rows, H)), W) for top in range(0, H, rows))
-    return torch.cat([_channels_last(task.decode(strip[None])[0]).cpu() for strip in strips])
+    line = max(W, view.size[1] * abs(view.matrix[1, 1])) if through else W  # values that a row of the picture asks for
+    rows = max(1, int(STRIP // (raw.shape[0] * line)))
+    return (sample(raw, view, (top, min(top + rows, H)), W, through=through) for top in range(0, H, rows))
 
 
-def sample(raw: Tensor, view: View, rows: tuple[int, int], width: int) -> Tensor:
+def _late(task: Task, raw: Tensor, view: View, source_hw: tuple[int, int], blur: int) -> tuple[Tensor, View]:
+    """The answer on the pixels of the view that the picture covers, channels first, and the view of those alone."""
+    if raw.shape[-2:] != torch.Size(view.size):
+        raw = F.interpolate(raw[None], view.size, mode="bilinear", align_corners=False)[0]
+    edges = view.to_view(np.array([[-0.5, -0.5], [source_hw[1] - 0.5, source_hw[0] - 0.5]])) + 0.5
+    (left, top), (right, bottom) = edges.round().astype(int).clip(0, view.size[::-1]).tolist()
+    answer = task.decode(raw[None])[0][..., top : max(bottom, top + 1), left : max(right, left + 1)]
+    answer = answer if answer.dim() == 3 else answer[None]
+    covered = View.stretch(source_hw, (answer.shape[-2], answer.shape[-1]))
+    for _ in range(blur if covered.scale < 1 else 0):
+        answer = _smooth(answer)
+    return answer, covered
+
+
+def _smooth(maps: Tensor) -> Tensor:
+    """One 3x3 Gaussian, mirrored about the outer pixels as OpenCV does: (C,h,w) -> (C,h,w)."""
+    side = float(np.exp(-1 / (2 * BLUR**2)))
+    weights = maps.new_tensor([side, 1, side]) / (1 + 2 * side)
+    h, w = maps.shape[-2:]
+    maps = F.pad(maps[:, None], (1, 1, 1, 1), mode="reflect" if min(h, w) > 1 else "replicate")
+    return F.conv2d(F.conv2d(maps, weights.view(1, 1, 1, 3)), weights.view(1, 1, 3, 1))[:, 0]
+
+
+def sample(raw: Tensor, view: View, rows: tuple[int, int], width: int, *, through: bool = False) -> Tensor:
     """Raw (C,h,w) of a view at the source pixels of these rows: (C, rows, width), bilinear, clamped at the view's border.
+
+    Args:
+        raw: covers the whole view.
+        view: upright; x and y may be scaled apart.
+        rows: first and last + 1 of the picture.
+        width: of the picture.
+        through: by way of the network's size, of which only the lines for these rows are made.
 
     Raises:
         ValueError: the view is turned; only training looks at pictures askew.
@@ -35,13 +110,24 @@ def sample(raw: Tensor, view: View, rows: tuple[int, int], width: int) -> Tensor
     if m[0, 1] or m[1, 0]:
         raise ValueError("the view is turned, and answers go back into a picture from upright views only")
     h, w = raw.shape[-2:]
-    # source -> view -> raw, whose pixels are H/h by W/w pixels of the view
-    below, above, part = _between(((m[1, 1] * torch.arange(*rows).double() + m[1, 2]) + 0.5) * h / H - 0.5, h, raw)
-    left, right, across = _between(((m[0, 0] * torch.arange(width).double() + m[0, 2]) + 0.5) * w / W - 0.5, w, raw)
+    y, x = m[1, 1] * torch.arange(*rows).double() + m[1, 2], m[0, 0] * torch.arange(width).double() + m[0, 2]
+    if through:
+        y = y.clamp(0, H - 1)
+        first, last = int(y.min().floor()), int(y.max().ceil())
+        lines = torch.arange(first, last + 1).double()
+        raw = _bilinear(raw, (lines + 0.5) * h / H - 0.5, (torch.arange(W).double() + 0.5) * w / W - 0.5)
+        return _bilinear(raw, y - first, x)
+    return _bilinear(raw, (y + 0.5) * h / H - 0.5, (x + 0.5) * w / W - 0.5)  # a raw pixel is H/h by W/w pixels of the view
+
+
+def _bilinear(raw: Tensor, y: Tensor, x: Tensor) -> Tensor:
+    """Raw (C,h,w) at y (n,) times x (m,) in its own pixels, clamped at its border: (C,n,m)."""
+    below, above, part = _between(y, raw.shape[-2], raw)
+    left, right, across = _between(x, raw.shape[-1], raw)
     # Widen first: raw has fewer lines than the strip, and picking columns is slow where picking lines is a copy.
     first = int(below.min())
     lines = raw[:, first : int(above.max()) + 1]
-    lines = torch.lerp(lines[..., left], lines[..., right], across)  # (C, few, width)
+    lines = torch.lerp(lines[..., left], lines[..., right], across)  # (C, few, m)
     return torch.lerp(lines[:, below - first], lines[:, above - first], part[:, None])
 
 

@@ -21,11 +21,27 @@ def masked_mean(values: Tensor, known: Tensor) -> Tensor:
 
 def share(count: Tensor) -> Tensor:
     """What a sum over this process is divided by: the count over all processes, at least 1, over the number of processes."""
-    if not (torch.is_grad_enabled() and dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
+    if not _distributed():
         return count.clamp(min=1)
     everywhere = count.detach().float()  # .float() copies: all_reduce writes in place
     dist.all_reduce(everywhere)
     return everywhere.clamp(min=1) / dist.get_world_size()
+
+
+def capped(cost: Tensor, limit: float) -> Tensor:
+    """A cost that a limit bounds, the mean over all processes counting; beyond it the gradient shrinks as the cost grows.
+
+    `cost` is this process's share, as `masked_mean` returns it.
+    """
+    mean = cost.detach().clone()
+    if _distributed():
+        dist.all_reduce(mean)
+        mean /= dist.get_world_size()
+    return cost * (limit / mean.clamp(min=limit))
+
+
+def _distributed() -> bool:
+    return torch.is_grad_enabled() and dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
 
 
 def resize(raw: Tensor, size: tuple[int, int] | torch.Size) -> Tensor:

@@ -16,7 +16,7 @@ class DenseModel(nn.Module):
     the image's frame (exactly where the stride of the head divides the size, else rounded up to it).
 
     Args:
-        backbone: normalised image -> features (B,D,h,w); has `dim` and `patch`.
+        backbone: normalised image -> features (B,D,h,w); has `dim` and `stride`.
         tasks: one decoder each, in this order.
         decoder: widths for every decoder; None takes each task's own, which are the official ones.
         weights: task name -> factor of its losses; 1 where absent.
@@ -68,6 +68,6 @@ class DenseModel(nn.Module):
 
     def _cut(self, raw: Tensor, features: Tensor, image: Tensor) -> Tensor:
         """Leave out what stands on the backbone's padding."""
-        stride = self.backbone.patch * features.shape[-1] / raw.shape[-1]
+        stride = self.backbone.stride * features.shape[-1] / raw.shape[-1]
         H, W = (int(-(-n // stride)) for n in image.shape[-2:])
         return raw[..., :H, :W]

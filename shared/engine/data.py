@@ -13,7 +13,8 @@ from shared.task import Framing, Task
 
 def wanted(tasks: Sequence[Task]) -> Wanted:
     """The fields that supervise these tasks, in their vocabularies."""
-    return Wanted({task.field: task.vocabulary for task in tasks})
+    also = {name: None for task in tasks for name in task.also}
+    return Wanted(also | {task.field: task.vocabulary for task in tasks})
 
 
 def framing(tasks: Sequence[Task], given: str | None = None) -> str:

@@ -52,7 +52,7 @@ def answers(model: Any, items: Sequence[Item], device: torch.device) -> list[lis
         row = [item.source]
         for task in model.tasks:
             answer = settle(task, raw[task.name][0], item.view, item.source_hw)
-            truth = item.truth[task.field]
+            truth = task.ideal(item.truth)
             row += [task.render(item.source, masked(task, answer, truth)), task.render(item.source, truth.numpy())]
         rows.append(row)
     return rows

@@ -32,12 +32,19 @@ def infer(only: type[Task] | None = None) -> None:
   python tasks/{what}/infer.py holiday/ more.txt 'scans/*.png' --checkpoint model.safetensors --out answers --device cuda""",
     )
     parser.add_argument("input", nargs="+", help="photos, folders (searched in depth), globs, or .txt lists of photos")
-    parser.add_argument("--checkpoint", required=True, metavar="FILE", help="model.safetensors of a run")
+    parser.add_argument("--checkpoint", required=True, metavar="FILE", help="model.safetensors of a run, or an official file")
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder for answers; made where it is missing")
     if only is None:
         parser.add_argument("--tasks", metavar="A,B", help="answer these only, for example seg,depth (default: all of the model)")
     parser.add_argument("--people", metavar="BOXES.json", help="boxes for pose: {photo name: [[x0, y0, x1, y1], ...]} in pixels")
     parser.add_argument("--size", metavar="HxW", help="input of the network in pixels (default: as trained)")
+    parser.add_argument(
+        "--preset",
+        default="default",
+        metavar="NAME",
+        help="default, or official: see and answer as the official code of the model does",
+    )
+    parser.add_argument("--flip", action="store_true", help="average with the answers for the mirror image; takes twice as long")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: %(default)s)")
     parser.add_argument("--no-render", action="store_true", help="write answers only, no pictures of them")
     arguments = parser.parse_intermixed_args()  # settings may stand before and after options
@@ -47,7 +54,9 @@ def infer(only: type[Task] | None = None) -> None:
         size = _size(arguments.size) if arguments.size else None
         boxes = _boxes(Path(arguments.people)) if arguments.people else {}
         photos = find_photos(arguments.input)
-        predictor = Predictor.load(arguments.checkpoint, device=arguments.device, size=size, only=chosen)
+        predictor = Predictor.load(
+            arguments.checkpoint, device=arguments.device, size=size, only=chosen, preset=arguments.preset, flip=arguments.flip
+        )
         if boxes and not any(task.answers == "points" for task in predictor.tasks):
             raise ValueError("--people gives boxes for pose, and this run does not answer pose; leave it out")
         if boxes and not any(found.path.name in boxes for found in photos):

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 
 from shared import checkpoint
-from shared.data.fields import warp
-from shared.data.view import Size, View
-from shared.dense.frame import settle
+from shared.data.view import Size
+from shared.dense.frame import settle, unmirror
 from shared.dense.model import DenseModel
+from shared.infer.preset import Look, preset_of, show, view_of
 from shared.task import Framing, Task
 
 Answers = dict[str, np.ndarray]
@@ -22,9 +22,15 @@ class Predictor:
 
     Args:
         model: a DenseModel.
-        size: (H,W) of the network's input.
+        size: (H,W) of the network's input; None: the size it was trained at.
         device: where it runs.
         only: names of the tasks to answer; None: all of them.
+        preset: `default`, or `official`: pictures are shown and answers go back as in the official code of the model's family, in
+            full precision, and rotary positions are rounded as there (in `model` itself). See docs/checkpoints.md.
+        flip: average every answer with that for the mirror image; the official preset does so for pose anyway.
+
+    Raises:
+        ValueError: the size does not fit the patches, or there is no such preset, or none for a task of this model.
 
     Example:
         >>> predictor = Predictor.load("runs/joint/model.safetensors")
@@ -32,16 +38,29 @@ class Predictor:
     """
 
     def __init__(
-        self, model: DenseModel, *, size: Size, device: torch.device | str = "cpu", only: Sequence[str] | None = None
+        self,
+        model: DenseModel,
+        *,
+        size: Size | None = None,
+        device: torch.device | str = "cpu",
+        only: Sequence[str] | None = None,
+        preset: str = "default",
+        flip: bool = False,
     ) -> None:
-        patch = model.backbone.patch
-        if size[0] % patch or size[1] % patch or min(size) < patch:
-            near = [max(patch, round(n / patch) * patch) for n in size]
-            raise ValueError(f"the network's input {size[0]}x{size[1]} is not a multiple of {patch}; use {near[0]}x{near[1]}")
+        backbone, stride = model.backbone, model.backbone.stride
+        size = size or (backbone.grid[0] * stride, backbone.grid[1] * stride)
+        if size[0] % stride or size[1] % stride or min(size) < stride:
+            near = [max(stride, round(n / stride) * stride) for n in size]
+            raise ValueError(f"the network's input {size[0]}x{size[1]} is not a multiple of {stride}; use {near[0]}x{near[1]}")
+        chosen = [t for t in model.tasks if only is None or t.name in only]
+        rows = [preset_of(preset, task, backbone.size.family, flip=flip) for task in chosen]
+        self.tasks: tuple[Task, ...] = tuple(task for _, task in rows)
+        self.presets = {task.name: row for row, task in rows}
         self.model, self.size, self.device = model.to(device).eval(), size, torch.device(device)
-        self.tasks: tuple[Task, ...] = tuple(t for t in model.tasks if only is None or t.name in only)
-        bf16 = self.device.type == "cuda" and torch.cuda.is_bf16_supported()
+        bf16 = self.device.type == "cuda" and torch.cuda.is_bf16_supported() and preset != "official"
         self.dtype = torch.bfloat16 if bf16 else None
+        if preset == "official" and backbone.rope is not None:
+            backbone.rope.dtype = torch.bfloat16
 
     @classmethod
     def load(
@@ -51,27 +70,26 @@ class Predictor:
         device: torch.device | str = "auto",
         size: Size | None = None,
         only: Sequence[str] | None = None,
+        preset: str = "default",
+        flip: bool = False,
     ) -> "Predictor":
-        """From `model.safetensors` of a run; no config is needed.
+        """From a checkpoint; no config is needed. For the arguments see the class.
 
         Args:
-            path: the checkpoint.
+            path: `model.safetensors` of a run, or an official file.
             device: `auto` is the GPU where there is one.
-            size: (H,W) of the network's input; None: the size it was trained at.
-            only: names of the tasks to answer.
 
         Raises:
             ValueError: the file is no checkpoint of answers, or lacks a task that is asked for; or there is no such device.
         """
         device = checkpoint.device_of(str(device))
-        model, about = checkpoint.load(path, device=device)
+        model, _ = checkpoint.load(path, device=device)
         if not isinstance(model, DenseModel):
             raise ValueError(f"{path} holds a {type(model).__name__}, which answers nothing; fine-tune it first (init={path})")
         names = [task.name for task in model.tasks]
         if missing := set(only or ()) - set(names):
             raise ValueError(f"{path} answers {', '.join(names)}, not {', '.join(sorted(missing))}; give a checkpoint of that task")
-        trained = about["model"]["backbone"].get("image_hw", (1024, 768))
-        return cls(model, size=size or (trained[0], trained[1]), device=device, only=only)
+        return cls(model, size=size, device=device, only=only, preset=preset, flip=flip)
 
     def __call__(self, image: np.ndarray, *, boxes: np.ndarray | None = None) -> Answers:
         """One picture's answers by task name.
@@ -90,31 +108,37 @@ class Predictor:
             raise ValueError(
                 f"an image is (H,W,3) uint8 RGB, this is {image.shape} {image.dtype}; use shared.data.photo.read_photo"
             )
-        whole = View.whole((image.shape[0], image.shape[1]), self.size)
-        per_person = [t for t in self.tasks if boxes is not None and t.framing is Framing.BOXES]
-        answers = self._look(image, [whole], [t for t in self.tasks if t not in per_person])[0]
-        if per_person and boxes is not None:
-            people = self._look(image, [View.box(box, self.size) for box in boxes], per_person)
-            for task in per_person:
-                empty = np.zeros((0, task.channels, 3), np.float32)
-                answers[task.name] = np.stack([p[task.name] for p in people]) if people else empty
+        alike: dict[tuple[Look, bool], list[Task]] = {}  # what looks at a picture in one way shares a pass of the backbone
+        for task in self.tasks:
+            alike.setdefault((self.presets[task.name].look, boxes is not None and task.framing is Framing.BOXES), []).append(task)
+        answers: Answers = {}
+        for (look, per_person), tasks in alike.items():
+            if not per_person or boxes is None:
+                answers |= self._look(image, look, tasks)
+                continue
+            people = [self._look(image, look, tasks, box) for box in boxes]  # one by one: memory does not grow with their number
+            for task in tasks:
+                nobody = np.zeros((0, task.channels, 3), np.float32)
+                answers[task.name] = np.stack([person[task.name] for person in people]) if people else nobody
         return {task.name: answers[task.name] for task in self.tasks}
 
     @torch.inference_mode()
-    def _look(self, image: np.ndarray, views: Sequence[View], tasks: Sequence[Task]) -> list[Answers]:
-        """Answers of each view, one after another: the memory does not grow with the number of people."""
-        out: list[Answers] = []
-        for view in views:
-            if not tasks:
-                out.append({})
-                continue
-            seen = warp({"image": image}, view)["image"]
-            batch = torch.from_numpy(np.ascontiguousarray(seen.transpose(2, 0, 1)))[None].to(self.device)
-            with torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not None):
-                raw = self.model(batch, only=[task.name for task in tasks])
-            hw = (image.shape[0], image.shape[1])
-            out.append({task.name: settle(task, raw.pop(task.name)[0], view, hw).numpy() for task in tasks})
-        return out
+    def _look(self, image: np.ndarray, look: Look, tasks: Sequence[Task], box: np.ndarray | None = None) -> Answers:
+        """Answers of one view."""
+        hw = (image.shape[0], image.shape[1])
+        view = view_of(look, hw, box, self.size)
+        seen = show(look, image, view)
+        batch = torch.from_numpy(np.ascontiguousarray(seen.transpose(2, 0, 1)))[None].to(self.device)
+        raw = self._raw(batch, tasks)
+        if look.flip:
+            mirrored = self._raw(batch.flip(-1), tasks)
+            raw = {task.name: raw[task.name].add_(unmirror(task, mirrored.pop(task.name))).mul_(0.5) for task in tasks}
+        return {task.name: settle(task, raw.pop(task.name)[0], view, hw, self.presets[task.name].back).numpy() for task in tasks}
+
+    def _raw(self, batch: torch.Tensor, tasks: Sequence[Task]) -> dict[str, torch.Tensor]:
+        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not None):
+            raw = self.model(batch, only=[task.name for task in tasks])
+        return {name: answer.float() for name, answer in raw.items()}
 
     def render(self, image: np.ndarray, answers: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """A picture of each answer, by task name."""

@@ -15,7 +15,8 @@ def write(folder: Path, name: str, files: dict[str, Any]) -> list[Path]:
     Args:
         folder: made where it is missing.
         name: stem, may hold subfolders.
-        files: suffix -> content: `*.png` and `*.jpg` uint8 arrays, grey or RGB; `*.npy` arrays; `*.json` plain data.
+        files: suffix -> content: `*.png` and `*.jpg` uint8 arrays, grey or RGB; `*.npy` arrays; `*.json` plain data;
+            `*.ply` points (...,3), of which those that are not finite are left out.
 
     Raises:
         ValueError: no such format.
@@ -62,9 +63,17 @@ def _json(path: Path, content: Any) -> None:
     path.write_text(json.dumps(content))
 
 
+def _cloud(path: Path, points: np.ndarray) -> None:
+    """Binary PLY: a header in words, then x y z of each point as little-endian float32."""
+    points = points[np.isfinite(points).all(-1)].astype("<f4")
+    header = ["ply", "format binary_little_endian 1.0", f"element vertex {len(points)}", *(f"property float {c}" for c in "xyz")]
+    path.write_bytes("\n".join([*header, "end_header\n"]).encode() + points.tobytes())
+
+
 _WRITERS: dict[str, Callable[[Path, Any], None]] = {
     ".png": _picture(".png"),
     ".jpg": _picture(".jpg"),
     ".npy": _array,
     ".json": _json,
+    ".ply": _cloud,
 }

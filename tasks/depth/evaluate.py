@@ -1,4 +1,4 @@
-"""Score depth:  python tasks/depth/evaluate.py configs/depth/synthetic_nano.py --checkpoint runs/depth/model.safetensors"""
+"""Score depth:  python tasks/depth/evaluate.py configs/depth/synthetic_nano.py --checkpoint model.safetensors"""
 
 from shared.engine.evaluate import evaluate
 from tasks.depth.task import Depth

@@ -1,4 +1,4 @@
-"""Score normal:  python tasks/normal/evaluate.py configs/normal/synthetic_nano.py --checkpoint runs/normal/model.safetensors"""
+"""Score normal:  python tasks/normal/evaluate.py configs/normal/synthetic_nano.py --checkpoint model.safetensors"""
 
 from shared.engine.evaluate import evaluate
 from tasks.normal.task import Normal

@@ -20,19 +20,22 @@ BINS = 1800  # a tenth of a degree: fine enough that the median of the histogram
 
 @dataclass(frozen=True)
 class Normal(Task):
-    """Surface normals by L1 and cosine (Sapiens, ECCV 2024, section 4.4).
+    """Surface normals by L1 and cosine (Sapiens, ECCV 2024, section 4.4; Sapiens2 also by slope).
 
     Args:
         l1: weight of the L1 term, the sum of three components on the raw, not normalised answer.
-        cosine: weight of one minus the cosine.
+        cosine: weight of one minus the cosine (Sapiens2: 10).
+        slope: weight of the squared error of differences to the pixels right of and below, summed over components (Sapiens2: 10).
     """
 
     l1: float = 1.0
     cosine: float = 1.0
+    slope: float = 0.0
 
     name: ClassVar[str] = "normal"
     field: ClassVar[str] = "normal"
     answers: ClassVar = "map"
+    odd: ClassVar[tuple[int, ...]] = (0,)  # x
     framing: ClassVar[Framing] = Framing.WHOLE
     score: ClassVar[Score] = Score("mean_deg", higher_is_better=False)
 
@@ -50,10 +53,13 @@ class Normal(Task):
         target = torch.where(known[:, None], target, 0)
         raw = resize(raw, target.shape[-2:])
         cosine = (F.normalize(raw, dim=1, eps=1e-6) * target).sum(1)
-        return {
+        terms = {
             "l1": self.l1 * masked_mean((raw - target).abs().sum(1), known),
             "cosine": self.cosine * masked_mean(1 - cosine, known),
         }
+        if self.slope:
+            terms["slope"] = self.slope * (_uneven(raw - target, known, 2) + _uneven(raw - target, known, 3))
+        return terms
 
     def decode(self, raw: Tensor) -> Tensor:
         """(B,3,h,w) -> (B,3,h,w) of unit length."""
@@ -89,3 +95,10 @@ class Normal(Task):
 
     def render(self, image: np.ndarray, answer: np.ndarray) -> np.ndarray:
         return colour_normals(answer)
+
+
+def _uneven(error: Tensor, known: Tensor, axis: int) -> Tensor:
+    """Mean square of the steps of an error (B,3,H,W) along one axis, where both ends are known (B,H,W)."""
+    n = known.shape[axis - 1] - 1
+    both = known.narrow(axis - 1, 0, n) & known.narrow(axis - 1, 1, n)
+    return masked_mean((error.diff(dim=axis) ** 2).sum(1), both)

@@ -1,4 +1,4 @@
-"""Score pose:  python tasks/pose/evaluate.py configs/pose/synthetic_nano.py --checkpoint runs/pose/model.safetensors"""
+"""Score pose:  python tasks/pose/evaluate.py configs/pose/synthetic_nano.py --checkpoint model.safetensors"""
 
 from shared.engine.evaluate import evaluate
 from tasks.pose.task import Pose

@@ -31,6 +31,7 @@ class Pose(Task):
         sigma: of the Gaussians, as a share of the heatmap's height (official: 6 of 256 pixels).
         hardest: 0, or how many of the worst points of each picture count (OHKM; official for 308 points: 128).
         blur: odd kernel of the blur before the sub-pixel step, heatmap pixels.
+        reach: longest sub-pixel step along either axis, heatmap pixels (official: without end).
         threshold: score below which a point is not drawn.
     """
 
@@ -38,6 +39,7 @@ class Pose(Task):
     sigma: float = 6 / 256
     hardest: int = 0
     blur: int = 11
+    reach: float = 1.0
     threshold: float = 0.3
 
     name: ClassVar[str] = "pose"
@@ -80,7 +82,7 @@ class Pose(Task):
 
     def decode(self, raw: Tensor) -> Tensor:
         """(B,K,h,w) -> (B,K,3): x, y in heatmap pixels, score."""
-        return peaks(raw, blur=self.blur)
+        return peaks(raw, blur=self.blur, reach=self.reach)
 
     def measure(self, answer: Tensor, truth: Mapping[str, Tensor]) -> Tensor:
         """Known points, those within 5 and 10 % of the box's longer side, OKS, and whether there is anybody."""

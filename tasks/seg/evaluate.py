@@ -1,4 +1,4 @@
-"""Score seg:  python tasks/seg/evaluate.py configs/seg/synthetic_nano.py --checkpoint runs/seg/model.safetensors"""
+"""Score seg:  python tasks/seg/evaluate.py configs/seg/synthetic_nano.py --checkpoint model.safetensors"""
 
 from shared.engine.evaluate import evaluate
 from tasks.seg.task import Seg

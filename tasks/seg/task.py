@@ -1,4 +1,4 @@
-"""Segmentation: which part of a person is each pixel? 20 classes of LIP, 28 of Sapiens, or a table of the user's."""
+"""Segmentation: which part of a person is each pixel? LIP's 20 classes, Sapiens' 28, Sapiens2's 29, or a table of the user's."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +18,7 @@ from shared.task import Batch, Framing, Score, Task
 from shared.vocabulary import Vocabulary
 
 IGNORE = 255
+SMOOTH = 1e-3  # of Dice, above and below
 LABELS = Path(__file__).parent / "labels"
 
 
@@ -28,7 +29,8 @@ class Seg(Task):
     Args:
         labels: name of a table in `tasks/seg/labels/`, path of one of the user's, or the table itself.
         weighted: weigh classes as the table says (official); otherwise all alike.
-        dice: weight of a soft Dice term over the classes that are in the picture; 0 as in the official configs.
+        dice: weight of a soft Dice term over the classes that are in the picture, without the first, the background; 0 as in
+            Sapiens' configs, 1 in Sapiens2's.
     """
 
     labels: str | Mapping[str, Any] = "sapiens28"
@@ -67,12 +69,16 @@ class Seg(Task):
         return terms
 
     def _dice(self, raw: Tensor, target: Tensor, known: Tensor) -> Tensor:
-        """One minus the soft Dice coefficient per picture and class present (Milletari et al. 2016)."""
-        share = raw.softmax(1) * known[:, None]
-        truth = F.one_hot(target.where(known, 0), self.channels).movedim(-1, 1) * known[:, None]
-        overlap = 2 * (share * truth).sum((2, 3))
-        coefficient = overlap / (share.sum((2, 3)) + truth.sum((2, 3))).clamp(min=1e-6)
-        return masked_mean(1 - coefficient, truth.sum((2, 3)) > 0)
+        """One minus the soft Dice coefficient, squares below (Milletari et al. 2016; Sapiens2's specification, section 2.2).
+
+        Mean over the classes present in a picture, then over pictures with any known pixel; background alone costs 0.
+        """
+        share = raw.softmax(1)[:, 1:] * known[:, None]
+        truth = F.one_hot(target.where(known, 0), self.channels).movedim(-1, 1)[:, 1:] * known[:, None]
+        both, squares = ((2 * share * truth).sum((2, 3)), (share**2 + truth).sum((2, 3)))  # a truth is 0 or 1: its own square
+        lost, there = 1 - (both + SMOOTH) / (squares + SMOOTH), truth.sum((2, 3)) > 0
+        per_picture = (lost * there).sum(1) / there.sum(1).clamp(min=1)
+        return masked_mean(per_picture, known.flatten(1).any(1))
 
     def decode(self, raw: Tensor) -> Tensor:
         """(B,C,h,w) -> (B,h,w) uint8 class ids."""

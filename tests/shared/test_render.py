@@ -9,6 +9,7 @@ from shared.render import (
     blend,
     colour_labels,
     colour_normals,
+    colour_points,
     colour_scalar,
     draw_keypoints,
     overlay_labels,
@@ -135,6 +136,7 @@ def test_nothing_known_gives_grey(size):
     assert (colour_scalar(np.full(size, np.nan, np.float32)) == UNKNOWN_GREY).all()
     assert (colour_scalar(np.ones(size, np.float32), np.zeros(size, bool)) == UNKNOWN_GREY).all()
     assert (colour_normals(np.full((*size, 3), np.nan, np.float32)) == UNKNOWN_GREY).all()
+    assert (colour_points(np.full((*size, 3), np.nan, np.float32)) == UNKNOWN_GREY).all()
     assert (colour_labels(np.full(size, 255, np.uint8), COLOURS) == UNKNOWN_GREY).all()
 
 
@@ -149,6 +151,16 @@ def test_each_axis_of_a_normal_is_its_own_colour():
     expected = [[255, 128, 128], [128, 255, 128], [128, 128, 255], [0, 128, 128], GREY]
     assert colour_normals(axes)[0].tolist() == expected
     assert (colour_normals(axes, np.zeros((1, 5), bool)) == UNKNOWN_GREY).all()
+
+
+def test_a_wall_that_turns_away_is_darker_than_one_that_faces_us():
+    y, x = np.mgrid[:6, :8].astype(np.float32)
+    near, walls = np.full_like(x, 2), [np.stack([x, y, 2 + slope * x], -1) for slope in (0.0, 2.0)]
+    facing, turned = (colour_points(wall).astype(int).sum(-1) for wall in walls)
+    assert np.array_equal(colour_points(walls[0]), colour_scalar(near))
+    assert turned[3, 0] < 0.8 * facing[3, 0]
+    walls[0][0, 0, 2] = -1
+    assert colour_points(walls[0])[0, 0].tolist() == GREY  # behind the camera
 
 
 def test_nothing_is_drawn_in_place():

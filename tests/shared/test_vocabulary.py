@@ -52,9 +52,10 @@ def test_a_file_says_what_it_says(tmp_path):
     assert words.weights is None
 
 
-def test_all_five_shipped_vocabularies_are_there():
-    assert [path.stem for path in FILES] == ["coco17", "face243", "ccp59", "lip20", "sapiens28"]
-    assert [len(Vocabulary.load(path)) for path in FILES] == [17, 243, 59, 20, 28]
+def test_all_shipped_vocabularies_are_there():
+    points, classes = ["coco17", "face243", "sapiens308", "wholebody133"], ["ccp59", "lip20", "sapiens28", "sapiens29"]
+    assert [path.stem for path in FILES] == [*points, *classes]
+    assert [len(Vocabulary.load(path)) for path in FILES] == [17, 243, 308, 133, 59, 20, 28, 29]
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
@@ -134,6 +135,53 @@ def test_part_classes_are_those_of_sapiens(stem, key):
     assert [list(colour) for colour in words.colours] == truth["palette_rgb"]
     assert list(words.weights or ()) == truth["class_weights"]
     assert {frozenset(pair) for pair in words.pairs} == {frozenset(pair) for pair in truth["flip_swap_pairs"]}
+
+
+def test_the_29_classes_are_those_of_sapiens2():
+    truth = facts("spec/sapiens2_seg_classes.json")
+    words = Vocabulary.load(LABELS / "sapiens29.toml")
+    assert list(words.names) == truth["names"]
+    assert [list(colour) for colour in words.colours] == truth["palette"]
+    assert list(words.weights or ()) == truth["ce_class_weights"]
+    assert {frozenset(pair) for pair in words.pairs} == {frozenset(pair) for pair in truth["hflip_swap_pairs"]}
+
+
+def test_sapiens2_has_the_28_classes_of_sapiens_and_glasses():
+    old, new = (Vocabulary.load(LABELS / f"sapiens{count}.toml") for count in (28, 29))
+    ids = new.lookup(old.names)
+    assert set(new.names) - set(old.names) == {"Eyeglass"}
+    assert [new.colours[i] for i in ids] == list(old.colours)
+    assert [new.swap[i] for i in ids] == [ids[i] for i in old.swap]
+
+
+@pytest.mark.parametrize(("stem", "key"), [("wholebody133", "wholebody133"), ("sapiens308", "goliath308")])
+def test_whole_body_keypoints_are_those_of_sapiens(stem, key):
+    truth = facts("spec/sapiens1_keypoints.json")[key]
+    words = Vocabulary.load(SKELETONS / f"{stem}.toml")
+    assert list(words.names) == truth["names"]
+    assert words.swap.tolist() == truth["flip_indices"]
+    assert list(words.sigmas or ()) == truth["sigmas"]
+    assert [list(link) for link in words.links] == truth["skeleton_links"]
+    assert [list(colour) for colour in words.colours] == truth["keypoint_colors_rgb"]
+    groups = truth["groups"] if "groups" in truth else facts("spec/sapiens2_keypoints.json")["eval_groups"]
+    assert {name: list(words.groups[name]) for name in groups} == groups
+
+
+def test_the_308_points_of_sapiens2_are_those_of_sapiens():
+    truth = facts("spec/sapiens2_keypoints.json")
+    words = Vocabulary.load(SKELETONS / "sapiens308.toml")
+    assert list(words.names) == truth["names"]
+    assert words.swap.tolist() == truth["flip_indices"]
+    assert list(words.sigmas or ()) == pytest.approx(truth["sigmas"])
+
+
+def test_a_point_is_called_the_same_in_every_set_that_has_it():
+    body, face, whole, all_of_them = (
+        Vocabulary.load(SKELETONS / f"{stem}.toml") for stem in ("coco17", "face243", "wholebody133", "sapiens308")
+    )
+    assert (whole.lookup(body.names) == np.arange(17)).all()
+    assert (all_of_them.lookup(body.names) >= 0).all()
+    assert (all_of_them.lookup(face.names) == [*range(5), *range(70, 308)]).all()
 
 
 def test_clothing_classes_are_those_of_clothing_co_parsing():

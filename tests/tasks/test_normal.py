@@ -34,6 +34,15 @@ def test_the_cost_is_the_official_one(golden):
     assert costs["cosine"].item() == pytest.approx(told["cosine"], abs=1e-5)
 
 
+def test_slope_is_the_squared_step_of_the_error_by_hand():
+    nan = torch.nan
+    target = torch.tensor([[0.0, 0, 0], [0, 0, nan]]).expand(1, 3, 2, 3)
+    raw = torch.tensor([[0.0, 1, 3], [0, 2, 9]]).expand(1, 3, 2, 3)
+    across, down = (1 + 4 + 4) / 3, (0 + 1) / 2  # each component; steps to the unknown corner do not count
+    assert Normal(slope=0.5).loss(raw, {"normal": target})["slope"].item() == pytest.approx(0.5 * 3 * (across + down))
+    assert "slope" not in Normal().loss(raw, {"normal": target})
+
+
 def test_length_matters_to_l1_and_not_to_the_cosine():
     target = torch.tensor([0.0, 0, 1]).view(1, 3, 1, 1)
     costs = Normal().loss(3 * target, {"normal": target})

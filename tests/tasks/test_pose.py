@@ -46,24 +46,36 @@ def test_heatmaps_are_the_official_ones(golden):
 OFFICIAL = torch.tensor([768 / 191, 1024 / 255])  # heatmap pixels -> the official decoder's input space (specification, trap 8)
 
 
-def test_peaks_are_the_official_ones(golden):
+@pytest.mark.parametrize("reach", [1.0, math.inf])
+def test_peaks_are_the_official_ones(golden, reach):
     told = golden["udp_decode"]
-    x, y = torch.arange(192.0), torch.arange(256.0)[:, None]
+    x, y = torch.arange(192.0).double(), torch.arange(256.0).double()[:, None]
     hills = [(60.3, 120.8, 6, 0.9), (5.2, 250.4, 3, 0.4), (100, 100, 8, -0.2)]
-    maps = torch.stack([a * torch.exp(-((x - cx) ** 2 + (y - cy) ** 2) / (2 * s**2)) for cx, cy, s, a in hills])
-    found = peaks(maps[None])[0]
-    assert (found[:2, :2] * OFFICIAL).numpy() == pytest.approx(np.array(told["keypoints_input_space"][:2]), abs=2e-2)
+    maps = torch.stack([a * torch.exp(-((x - cx) ** 2 + (y - cy) ** 2) / (2 * s**2)) for cx, cy, s, a in hills]).float()
+    found = peaks(maps[None], reach=reach)[0]
+    assert (found[:2, :2] * OFFICIAL).numpy() == pytest.approx(np.array(told["keypoints_input_space"][:2]), rel=2e-7)
     assert found[:, 2].tolist() == pytest.approx(told["scores"], abs=1e-6)
     assert found[2, :2].tolist() == [-1, -1]  # officially NaN
 
 
-def test_peaks_of_official_heatmaps_are_the_official_ones(golden):
+@pytest.mark.parametrize("reach", [1.0, math.inf])
+def test_peaks_of_official_heatmaps_are_the_official_ones(golden, reach):
     told = golden["udp_decode_of_encode"]
-    points = torch.tensor(golden["udp_encode"]["keypoints"][:3]) * torch.tensor([191 / 767, 255 / 1023])
+    points = torch.tensor(golden["udp_encode"]["keypoints"][:3]) / torch.tensor(golden["udp_encode"]["scale_factor"])
     maps, _ = gaussians(points[None], (256, 192), 6.0)
-    found = peaks(maps)[0]
-    assert (found[:, :2] * OFFICIAL).numpy() == pytest.approx(np.array(told["keypoints_input_space"]), abs=2e-2)
+    found = peaks(maps, reach=reach)[0]
+    assert (found[:, :2] * OFFICIAL).numpy() == pytest.approx(np.array(told["keypoints_input_space"]), rel=2e-7)
     assert found[:, 2].tolist() == pytest.approx(told["scores"], abs=1e-6)
+
+
+def test_no_step_is_longer_than_the_reach():
+    noise = torch.rand(1, 50, 12, 16, generator=torch.Generator().manual_seed(0))
+    index = noise.flatten(2).argmax(2)
+    pixels = torch.stack([index % 16, index // 16], -1)
+    steps = {reach: (peaks(noise, blur=3, reach=reach)[..., :2] - pixels).abs() for reach in (0.25, 1.0, math.inf)}
+    assert steps[0.25].max() == 0.25
+    assert steps[1.0].max() == 1 < steps[math.inf].max()
+    torch.testing.assert_close(steps[math.inf].clamp(max=1), steps[1.0])
 
 
 @pytest.mark.parametrize("hardest", [0, 3])

@@ -49,10 +49,21 @@ def test_dice_by_hand():
     task = Seg(labels=table(2), dice=1.0)
     half = torch.zeros(1, 2, 2, 2)  # both classes 0.5 everywhere
     target = torch.tensor([[[0, 0], [0, 1]]], dtype=torch.uint8)
-    first, second = 2 * 1.5 / (2 + 3), 2 * 0.5 / (2 + 1)
-    assert task.loss(half, {"seg": target})["dice"].item() == pytest.approx(1 - (first + second) / 2)
-    known = torch.tensor([[[0, 0], [255, 255]]], dtype=torch.uint8)  # class 1 is not there, and does not count
-    assert task.loss(half, {"seg": known})["dice"].item() == pytest.approx(1 - 2 * 1 / (1 + 2))
+    # of class 1: share 1/2 at four pixels, truth 1 at one; class 0 is the background, and does not count
+    assert task.loss(half, {"seg": target})["dice"].item() == pytest.approx(1 - (2 * 0.5 + 1e-3) / (4 * 0.25 + 1 + 1e-3))
+    known = torch.tensor([[[255, 255], [255, 1]]], dtype=torch.uint8)
+    assert task.loss(half, {"seg": known})["dice"].item() == pytest.approx(1 - (2 * 0.5 + 1e-3) / (0.25 + 1 + 1e-3))
+
+
+def test_dice_is_a_mean_over_classes_and_then_over_pictures_that_are_labelled():
+    task = Seg(labels=table(3), dice=1.0)
+    raw = torch.zeros(1, 3, 1, 4)  # a third each
+    lost = [1 - (2 * n / 3 + 1e-3) / (4 / 9 + n + 1e-3) for n in (1, 2)]
+    target = torch.tensor([[[1, 2, 2, 0]]], dtype=torch.uint8)
+    assert task.loss(raw, {"seg": target})["dice"].item() == pytest.approx(sum(lost) / 2)
+    empty, unknown = torch.zeros_like(target), torch.full_like(target, 255)
+    three = {"seg": torch.cat([target, empty, unknown])}
+    assert task.loss(raw.expand(3, -1, -1, -1), three)["dice"].item() == pytest.approx(sum(lost) / 2 / 2)
 
 
 def test_scores_of_two_by_two_pixels_by_hand():

@@ -20,6 +20,11 @@ class Camera:
         """Focal length in pixels of a picture of that size."""
         return self.focal * min(hw[0] / 4, hw[1] / 3)
 
+    def intrinsics(self, hw: tuple[int, int]) -> Array:
+        """fx fy cx cy in pixels of a picture of that size."""
+        f = self.focal_px(hw)
+        return np.array([f, f, (hw[1] - 1) / 2, (hw[0] - 1) / 2])
+
     def view(self, points: Array) -> Array:
         """World points (N,3) in view space, metres."""
         return (points - self.position) @ self.rotation.T

@@ -60,6 +60,7 @@ def person(seed: int | Sequence[int], hw: tuple[int, int] = (256, 192)) -> Sampl
         "normal": normal,
         "keypoints": _keypoints(who, camera, solids, things, on_person),
         "box": _box(on_person),
+        "intrinsics": camera.intrinsics(hw),
     }
     return {name: sample[name].astype(field.dtype, copy=False) for name, field in FIELDS.items()}
 

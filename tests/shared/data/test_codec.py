@@ -111,6 +111,14 @@ def test_label_maps_with_a_palette_keep_their_ids():
         assert decode("seg.png", out.getvalue())["seg"].tolist() == [[0, 3], [2, 1]]
 
 
+@pytest.mark.parametrize("camera", [[512.3, 511.9, 95.5, 127.5], [np.nan] * 4])
+def test_a_camera_comes_back_to_the_last_bit(camera):
+    camera = np.array(camera, np.float32)
+    back = decode("json", encode({"intrinsics": camera})["json"])["intrinsics"]
+    assert back.dtype == np.float32
+    np.testing.assert_array_equal(back, camera)
+
+
 def test_normals_made_from_packed_depth_are_as_before():
     rows, columns = np.mgrid[:64, :64]
     depth = (2.5 + 0.002 * columns + 0.3 * np.sin(rows / 20)).astype(np.float32)
@@ -125,6 +133,7 @@ WRONG = {
     "seg of 64 bits": ({"seg": np.zeros(HW, np.int64)}, r"must be uint8.*int64.*astype\(np.uint8\)"),
     "depth with a channel": ({"depth": np.zeros((*HW, 1), np.float32)}, "shape"),
     "short box": ({"box": np.zeros(3, np.float32)}, "shape"),
+    "half a camera": ({"intrinsics": np.ones(2, np.float32)}, "shape"),
     "empty picture": ({"image": np.zeros((0, 5, 3), np.uint8)}, "shape"),
     "two sizes": ({"depth": np.ones(HW, np.float32), "seg": np.zeros((5, 5), np.uint8)}, "differ in"),
     "two sizes, one encoded": ({"image": jpeg(np.zeros((4, 6, 3))), "seg": np.zeros((4, 4), np.uint8)}, "differ in"),

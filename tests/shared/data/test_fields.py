@@ -100,6 +100,51 @@ def test_turned_normals_are_those_of_the_turned_depth(degrees, flip):
     assert np.linalg.norm(turned["normal"][smooth], axis=-1) == pytest.approx(1, abs=1e-5)
 
 
+def located(sample):
+    """Where the known pixels are: (n,3) metres, x right, y down, z forward, from depth and intrinsics."""
+    (fx, fy, cx, cy), depth = sample["intrinsics"].astype(float), sample["depth"]
+    y, x = np.nonzero(np.isfinite(depth))
+    return np.c_[(x - cx) / fx, (y - cy) / fy, np.ones(len(x))] * depth[y, x, None]
+
+
+@pytest.mark.parametrize("flip", [False, True])
+@pytest.mark.parametrize("degrees", [-60, 0, 15, 90])
+@pytest.mark.parametrize("scale", [0.5, 1.0, 2.0])
+def test_a_person_seen_by_the_camera_of_a_view_stands_where_it_stood_turned_about_the_optical_axis(person, degrees, flip, scale):
+    hw, a = person["image"].shape[:2], np.radians(degrees)
+    view = View.about((100.0, 120.0), scale, (700, 700), degrees=degrees, flip=flip)
+    turn = np.array([[np.cos(a), np.sin(a), 0], [-np.sin(a), np.cos(a), 0], [0, 0, 1]])
+    before = located(person) @ (np.diag([-1.0 if flip else 1.0, 1, 1]) @ turn).T
+    after = located(warp(person, view))
+    pixel = 3 / float(person["intrinsics"][0]) / min(scale, 1)  # metres, at the distance of a person
+    assert hw == (256, 192)
+    for share in (0, 0.05, 0.5, 0.95, 1):
+        assert np.quantile(after, share, axis=0) == pytest.approx(np.quantile(before, share, axis=0), abs=2.5 * pixel)
+    assert after.mean(0) == pytest.approx(before.mean(0), abs=0.5 * pixel)
+
+
+def test_the_principal_point_moves_as_a_point_and_the_focal_length_as_a_length():
+    camera = np.array([100, 100, 30, 20], np.float32)
+    seen = warp({"intrinsics": camera}, View.about((30, 20), 2.0, (51, 41), degrees=33))["intrinsics"]
+    assert seen == pytest.approx([200, 200, 20, 25])
+    mirrored_camera = warp({"intrinsics": camera}, about_middle((50, 80), flip=True))["intrinsics"]
+    assert mirrored_camera == pytest.approx([100, 100, 79 - 30, 20])
+    assert warp({"intrinsics": camera}, View.stretch((50, 80), (100, 40)))["intrinsics"][:2] == pytest.approx([50, 200])
+
+
+def test_a_camera_whose_pixels_are_not_square_may_lie_down_but_not_lean():
+    camera = np.array([100, 150, 30, 20], np.float32)
+    by_angle = {a: warp({"intrinsics": camera}, about_middle((50, 80), degrees=a))["intrinsics"] for a in (0, 30, 90, 180)}
+    assert by_angle[0] == pytest.approx(camera)
+    assert by_angle[90][:2] == pytest.approx([150, 100])
+    assert by_angle[180][:2] == pytest.approx([100, 150])
+    assert np.isnan(by_angle[30]).all()
+
+
+def test_an_unknown_camera_stays_unknown():
+    assert np.isnan(warp({"intrinsics": np.full(4, np.nan, np.float32)}, about_middle((9, 9), degrees=10))["intrinsics"]).all()
+
+
 def test_normals_that_did_not_turn_would_be_noticed():
     hw, seed = (320, 240), 1
     sample = synthetic.person(seed, hw)

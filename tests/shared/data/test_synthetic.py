@@ -209,6 +209,18 @@ def test_the_partner_of_a_point_is_its_image_in_the_mirror():
     assert (places[left, 0] > 0).all()
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_depth_seen_through_the_intrinsics_has_the_normals_that_are_told(seed):
+    sample = person(seed, (384, 288))
+    (fx, fy, cx, cy), depth = sample["intrinsics"].astype(float), sample["depth"].astype(float)
+    y, x = np.indices(depth.shape)
+    points = np.stack([(x - cx) / fx * depth, -(y - cy) / fy * depth, -depth], -1)  # x right, y up, z toward the viewer
+    slope = unit(np.cross(points[1:-1, 2:] - points[1:-1, :-2], points[:-2, 1:-1] - points[2:, 1:-1]))
+    cosine = (slope * sample["normal"][1:-1, 1:-1]).sum(-1)
+    assert np.nanmedian(np.degrees(np.arccos(np.clip(cosine, -1, 1)))) < 1
+    assert np.nanpercentile(cosine, 20) > 0.98
+
+
 def test_the_box_is_the_tightest_around_the_person(people):
     for sample in people:
         rows, columns = np.nonzero(sample["seg"])
@@ -230,6 +242,8 @@ def test_the_same_seed_shows_the_same_person_at_another_size(seed):
     both = small["keypoints"][:, 2] * large["keypoints"][:, 2] > 0
     enlarged = 4 * (small["keypoints"][:, :2] + 0.5) - 0.5
     np.testing.assert_allclose(enlarged[both], large["keypoints"][both, :2], atol=0.05)
+    camera = 4 * (small["intrinsics"] + [0, 0, 0.5, 0.5]) - [0, 0, 0.5, 0.5]
+    np.testing.assert_allclose(camera, large["intrinsics"], rtol=1e-6)
     shrunk = cv2.resize(large["image"], (72, 96), interpolation=cv2.INTER_AREA).astype(float)
     assert np.corrcoef(shrunk.ravel(), small["image"].ravel())[0, 1] > 0.9
 

@@ -16,7 +16,11 @@ def views(count=20):
     return [jitter(View.whole((200, 300), SIZE), np.random.default_rng(seed)) for seed in range(count)]
 
 
-@pytest.mark.parametrize("view", [View.whole((200, 300), SIZE), View.box(np.array([5, 6, 40, 90.0]), SIZE), *views(4)])
+BOX = np.array([5, 6, 40, 90.0])
+PLAIN = [View.whole((200, 300), SIZE), View.box(BOX, SIZE), View.stretch((200, 300), SIZE), View.corners(BOX, SIZE)]
+
+
+@pytest.mark.parametrize("view", [*PLAIN, *views(4)])
 def test_points_come_back(view):
     xy = np.random.default_rng(0).uniform(-500, 500, (30, 2))
     assert np.allclose(view.to_source(view.to_view(xy)), xy)
@@ -50,9 +54,27 @@ def test_a_box_is_in_the_middle_of_its_view_with_room_around(box):
     assert spanned.max() == pytest.approx(1 / 1.25)
 
 
+def test_a_stretched_picture_fills_its_rectangle_edge_to_edge():
+    edges = np.array([[-0.5, -0.5], [299.5, 199.5]])
+    assert np.allclose(View.stretch((200, 300), SIZE).to_view(edges), [[-0.5, -0.5], [47.5, 63.5]])
+    inside = View.stretch((200, 300), SIZE, inside=(10, 4, 20, 30))  # top, left, height, width
+    assert np.allclose(inside.to_view(edges), [[3.5, 9.5], [33.5, 29.5]])
+
+
+@pytest.mark.parametrize("box", [[10, 20, 50, 60], [10, 20, 12, 200], [7, 7, 7, 7]])
+def test_the_corners_of_a_grown_box_are_the_corner_pixels(box):
+    x0, y0, x1, y1 = box
+    view = View.corners(np.array(box), SIZE, padding=1.0)
+    (left, top), (right, bottom) = view.to_source(np.array([[0, 0], [SIZE[1] - 1, SIZE[0] - 1]]))
+    assert np.allclose([left + right, top + bottom], [x0 + x1, y0 + y1])
+    assert (right - left) / (bottom - top) == pytest.approx(SIZE[1] / SIZE[0])
+    assert min((right - left) / max(x1 - x0, 1), (bottom - top) / max(y1 - y0, 1)) == pytest.approx(1)
+
+
 def test_a_box_that_is_not_finite_is_refused():
-    with pytest.raises(ValueError, match=r"the box \[0.0, nan, 3.0, 4.0\] is not finite"):
-        View.box(np.array([0, np.nan, 3, 4]), SIZE)
+    for frame in (View.box, View.corners):
+        with pytest.raises(ValueError, match=r"the box \[0.0, nan, 3.0, 4.0\] is not finite"):
+            frame(np.array([0, np.nan, 3, 4]), SIZE)
 
 
 def test_turning_is_counter_clockwise_as_seen_and_mirroring_comes_last():

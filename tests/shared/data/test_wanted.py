@@ -80,18 +80,19 @@ def test_one_sample_with_the_field_is_enough_and_the_others_are_filled(packed):
 
 
 def test_unknown_has_the_shape_and_type_of_its_field():
-    wanted = Wanted({"seg": words("a"), "depth": None, "normal": None, "keypoints": MANY})
+    wanted = Wanted({"seg": words("a"), "depth": None, "normal": None, "keypoints": MANY, "intrinsics": None})
     filled = wanted.fill({}, (4, 5))
     assert {name: (v.shape, v.dtype.name) for name, v in filled.items()} == {
         "seg": ((4, 5), "uint8"),
         "depth": ((4, 5), "float32"),
         "normal": ((4, 5, 3), "float32"),
         "keypoints": ((255, 3), "float32"),
+        "intrinsics": ((4,), "float32"),
         "box": ((4,), "float32"),
     }
     assert (filled["seg"] == 255).all()
     assert (filled["keypoints"] == 0).all()
-    assert all(np.isnan(filled[name]).all() for name in ("depth", "normal", "box"))
+    assert all(np.isnan(filled[name]).all() for name in ("depth", "normal", "box", "intrinsics"))
 
 
 def test_swaps_and_reads_follow_from_the_fields():

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from shared.dense.masked import masked_mean, resize, scale_and_shift
+from shared.dense.masked import capped, masked_mean, resize, scale_and_shift
 
 
 def test_a_mean_is_over_what_is_known():
@@ -22,6 +22,14 @@ def test_only_known_values_are_pulled():
     values = torch.tensor([1.0, 2.0, 3.0], requires_grad=True)
     (pull,) = torch.autograd.grad(masked_mean(values, torch.tensor([True, False, True])), values)
     assert pull.tolist() == [0.5, 0, 0.5]
+
+
+@pytest.mark.parametrize(("size", "cost", "pull"), [(3.0, 3.0, 1.0), (4.0, 4.0, 1.0), (8.0, 4.0, 0.5), (400.0, 4.0, 0.01)])
+def test_beyond_a_limit_a_cost_stays_and_its_gradient_shrinks(size, cost, pull):
+    value = torch.tensor(size, requires_grad=True)
+    limited = capped(value, 4.0)
+    assert limited.item() == pytest.approx(cost)
+    assert torch.autograd.grad(limited, value)[0].item() == pytest.approx(pull)
 
 
 def test_resizing_maps_areas_and_keeps_the_mean_of_a_ramp():

@@ -28,7 +28,7 @@ from shared.engine.score import score
 from shared.engine.session import Session, session
 from shared.engine.step import Step
 
-PARTS = ("gradient", "joint", "pretrain", "scores")
+PARTS = ("gradient", "pointmap", "joint", "pretrain", "scores")
 
 
 def uneven(config: Tree) -> dict[str, Tensor]:
@@ -36,9 +36,13 @@ def uneven(config: Tree) -> dict[str, Tensor]:
     model = build(describe(config))
     stream = data.training(config, model.tasks, (64, 48))
     batch = default_collate([stream[position] for position in range(4)])
+    batch["depth"][0] = torch.nan
+    if "intrinsics" in batch:
+        batch["depth"][1, 30:] = torch.nan
+        batch["intrinsics"][3] = torch.nan
+        return batch
     batch["seg"][2:] = 255
     batch["seg"][0, :20] = 255
-    batch["depth"][0] = torch.nan
     batch["normal"][1, :, 30:] = torch.nan
     batch["normal"][3] = torch.nan
     batch["keypoints"][:2, 3:, 2] = 0
@@ -77,10 +81,10 @@ def work(folder: Path) -> None:
             train(job[part])
             continue
         with session("cpu") as here:
-            if part == "gradient":
-                found = gradient(job["joint"], here)
+            if part in ("gradient", "pointmap"):
+                found = gradient(job["joint" if part == "gradient" else part], here)
                 if here.first:
-                    save_file(found, folder / "gradient.safetensors")
+                    save_file(found, folder / f"{part}.safetensors")
             else:
                 told = scores(job["joint"], job["checkpoint"], here)
                 (folder / f"scores{here.rank}.json").write_text(json.dumps(told))
@@ -106,6 +110,7 @@ def both(tiny, trained, small_shards, tmp_path_factory):
     val = f"val={{'shards': '{small_shards}', 'limit': 5}}"
     job = {"ports": free_ports(len(PARTS)), "checkpoint": str(trained)}
     job["joint"] = tiny("joint", folder / "joint", val, "batch=2", *SETTINGS)
+    job["pointmap"] = tiny("pointmap", folder / "pointmap", val, "batch=2", "tasks.0.cap=0.3", *SETTINGS)  # some costs are capped
     job["pretrain"] = tiny("pretrain", folder / "pretrain", "batch=2", *SETTINGS)
     (folder / "job.json").write_text(json.dumps(job))
     place = {**os.environ, "OMP_NUM_THREADS": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}
@@ -119,15 +124,16 @@ def both(tiny, trained, small_shards, tmp_path_factory):
     return folder, job
 
 
-def test_the_gradient_of_two_is_the_gradient_of_one(both):
+@pytest.mark.parametrize(("name", "part"), [("joint", "gradient"), ("pointmap", "pointmap")])
+def test_the_gradient_of_two_is_the_gradient_of_one(both, name, part):
     folder, job = both
-    one, two = gradient(job["joint"], Session(torch.device("cpu"))), load_file(folder / "gradient.safetensors")
+    one, two = gradient(job[name], Session(torch.device("cpu"))), load_file(folder / f"{part}.safetensors")
     assert one.keys() == two.keys()
     total = torch.cat([one[name].flatten() for name in one]).norm()
     for name in one:
         error, size = (one[name] - two[name]).norm(), one[name].norm()
         assert error <= 1e-5 * size or error <= 1e-8 * total, f"{name}: {float(error / size):.1e}"
-    for task in ("seg", "depth", "normal", "pose"):
+    for task in ("seg", "depth", "normal", "pose") if part == "gradient" else (part,):
         assert one[f"decoders.{task}.last.weight"].norm() > 1e-6 * total, "a task without a gradient proves nothing"
 
 

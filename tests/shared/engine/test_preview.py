@@ -7,9 +7,12 @@ import pytest
 import torch
 
 from shared import checkpoint
+from shared.build import build
 from shared.data.photo import read_photo
 from shared.engine import data
+from shared.engine.launch import describe
 from shared.engine.preview import HEIGHT, answers, draw, masked
+from shared.render import UNKNOWN_GREY
 from tasks.depth.task import Depth
 from tasks.seg.task import Seg
 
@@ -30,6 +33,19 @@ def test_a_row_holds_the_picture_and_answer_and_truth_of_each_task(scene):
     assert len(row) == 1 + 2 * 4
     assert all(picture.shape == (64, 48, 3) and picture.dtype == np.uint8 for picture in row)
     assert np.array_equal(row[0], valid[0].source)
+
+
+def test_points_stand_beside_the_points_that_depth_and_camera_tell(tiny, small_shards, tmp_path):
+    config = tiny("pointmap", tmp_path, f"val={{'shards': '{small_shards}'}}")
+    model: Any = build(describe(config))
+    valid = data.validation(config, model.tasks, (64, 48))
+    assert valid is not None
+    ((_, answer, truth),) = answers(model, [valid[0]], CPU)
+    grey = np.isnan(valid[0].truth["depth"].numpy())
+    assert 0 < grey.mean() < 1
+    for picture in (answer, truth):
+        assert np.array_equal((picture == UNKNOWN_GREY).all(-1), grey)
+    assert not np.array_equal(answer, truth)
 
 
 def test_the_sheet_has_a_row_for_each_sample_that_there_is(scene, tmp_path):

@@ -130,6 +130,16 @@ def test_tasks_may_be_chosen(trained, photos, tmp_path, monkeypatch):
     assert {path.name for path in tmp_path.iterdir()} == {"dot-1x1.seg.png", "dot-1x1.normal.npy"}
 
 
+def test_presets_and_mirror_images_answer_otherwise(trained, photos, tmp_path, monkeypatch):
+    found = {}
+    for out, options in {"plain": [], "flip": ["--flip"], "official": ["--preset", "official"]}.items():
+        arguments = photos / "odd-129x97.webp", "--checkpoint", trained, "--out", tmp_path / out, "--device", "cpu", "--no-render"
+        assert called(monkeypatch, *arguments, *options) == 0
+        found[out] = np.load(tmp_path / out / "odd-129x97.depth.npy")
+        assert len(list((tmp_path / out).iterdir())) == 4
+    assert len({depth.tobytes() for depth in found.values()}) == 3
+
+
 def test_boxes_give_people(trained, photos, tmp_path, monkeypatch):
     (tmp_path / "boxes.json").write_text('{"plain-30x20.jpg": [[0, 0, 9, 29], [10, 0, 19, 29]], "dot-1x1.png": []}')
     arguments = photos / "plain-30x20.jpg", photos / "dot-1x1.png", "--checkpoint", trained, "--out", tmp_path / "out"
@@ -152,6 +162,7 @@ def test_boxes_give_people(trained, photos, tmp_path, monkeypatch):
         (["{photos}", "--checkpoint", "{model}", "--people", "{tmp}/no.json"], "there is no file of boxes"),
         (["{photos}", "--checkpoint", "{model}", "--people", "{box}"], "names none of these photos"),
         (["{photos}", "--checkpoint", "{model}", "--people", "{box}", "--tasks", "seg"], "this run does not answer pose"),
+        (["{photos}", "--checkpoint", "{model}", "--preset", "lite"], "there is no preset 'lite'; choose one of default, official"),
         (["{photos}", "--checkpoint", "{model}", "--device", "tpu"], "there is no device 'tpu'; choose auto, cpu or cuda"),
     ],
 )

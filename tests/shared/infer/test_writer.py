@@ -27,6 +27,20 @@ def test_every_format_comes_back(tmp_path):
     assert json.loads(paths[3].read_text()) == {"people": []}
 
 
+def test_a_cloud_of_points_is_a_binary_ply_without_the_unknown_ones(tmp_path):
+    points = np.arange(18, dtype=np.float32).reshape(2, 3, 3)
+    points[0, 1, 2] = np.nan
+    (path,) = write(tmp_path, "a", {"pointmap.ply": points})
+    header, content = path.read_bytes().split(b"end_header\n")
+    assert header.decode().splitlines() == [
+        "ply",
+        "format binary_little_endian 1.0",
+        "element vertex 5",
+        *(f"property float {axis}" for axis in "xyz"),
+    ]
+    assert np.frombuffer(content, "<f4").reshape(5, 3).tolist() == np.delete(points.reshape(6, 3), 1, 0).tolist()
+
+
 def test_a_jpeg_is_close_to_the_picture_and_keeps_red_red(tmp_path):
     red = np.zeros((16, 16, 3), np.uint8) + np.array([250, 10, 20], np.uint8)
     (path,) = write(tmp_path, "a", {"seg.jpg": red})
@@ -51,7 +65,9 @@ def test_what_cannot_be_written_leaves_no_file(tmp_path, suffix, content, error)
 
 
 def test_an_unknown_format_is_a_sentence(tmp_path):
-    with pytest.raises(ValueError, match=r"a\.exr: there is no writer for \.exr files; choose one of \.png, \.jpg, \.npy, \.json"):
+    with pytest.raises(
+        ValueError, match=r"a\.exr: there is no writer for \.exr files; choose one of \.png, \.jpg, \.npy, \.json, \.ply"
+    ):
         write(tmp_path, "a", {"exr": PICTURE})
 
 

@@ -1,0 +1,20 @@
+"""308 keypoints at 1024 x 768 as Sapiens2: v2_5b, 8 GPUs of 140 GB (81 GB are weights, gradients and Adam's moments)."""
+
+from mmengine.config import read_base
+
+with read_base():
+    from .._base_.finetune_v2 import *
+
+from shared.dense.decoder import Spec
+from tasks.pose.task import Pose
+
+backbone.update(size="v2_5b", recompute=True)
+tasks = [dict(type=Pose, skeleton="sapiens308")]
+decoder = dict(type=Spec, up=(1024, 768), refine=(512, 512, 256))
+init = "checkpoints/sapiens2_5b_pretrain.safetensors"
+train.update(shards="data/humans/pose-{000000..000511}.tar")
+val.update(shards="data/humans/pose-val")
+lr = 1e-4
+layer_decay = 0.94
+iters = 20_000
+batch = 2

@@ -1,0 +1,19 @@
+"""29 parts at 1024 x 768 as Sapiens2: v2_5b, 8 GPUs of 140 GB (81 GB are weights, gradients and Adam's moments)."""
+
+from mmengine.config import read_base
+
+with read_base():
+    from .._base_.finetune_v2 import *
+
+from shared.dense.decoder import Spec
+from tasks.seg.task import Seg
+
+backbone.update(size="v2_5b", recompute=True)
+tasks = [dict(type=Seg, labels="sapiens29", dice=1.0)]
+decoder = dict(type=Spec, up=(512, 256, 128, 64), refine=(64, 64))
+init = "checkpoints/sapiens2_5b_pretrain.safetensors"
+train.update(shards="data/humans/seg-{000000..000511}.tar")
+val.update(shards="data/humans/seg-val")
+layer_decay = 0.94
+iters = 50_000
+batch = 2
