@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from shared.data import synthetic
+from shared.data import geometric
 from shared.data.fields import Sample
 from shared.data.shards import write_shards
 
@@ -38,14 +38,14 @@ def shared_folder() -> Path:
 @pytest.fixture(scope="session")
 def person() -> Sample:
     """A person at 256 x 192 with every field. Do not write into it."""
-    return synthetic.person(0)
+    return geometric.person(0)
 
 
 @pytest.fixture(scope="session")
 def small_shards(tmp_path_factory) -> Path:
     """Twelve people of 64 x 48 with every field, in three shards. Do not write into it."""
     folder = tmp_path_factory.mktemp("people")
-    write_shards(synthetic.samples(12, seed=0, hw=(64, 48)), folder, names=synthetic.NAMES, per_shard=4)
+    write_shards(geometric.samples(12, seed=0, hw=(64, 48)), folder, names=geometric.NAMES, per_shard=4)
     return folder
 
 

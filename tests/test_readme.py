@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from shared.data import synthetic
+from shared.data import geometric
 from shared.data.shards import write_shards
 from shared.engine.config import load
 
@@ -55,9 +55,9 @@ def place(tmp_path: Path) -> Path:
     for folder in ("photos", "holiday"):
         (tmp_path / folder).mkdir()
         for seed in range(2):
-            cv2.imwrite(str(tmp_path / folder / f"{seed}.jpg"), synthetic.person(seed, (96, 72))["image"][..., ::-1])
+            cv2.imwrite(str(tmp_path / folder / f"{seed}.jpg"), geometric.person(seed, (96, 72))["image"][..., ::-1])
     cv2.imwrite(str(tmp_path / "photo.jpg"), np.full((129, 97, 3), 90, np.uint8))
-    write_shards(synthetic.samples(4, seed=0, hw=(64, 48)), tmp_path / "data" / "people", names=synthetic.NAMES)
+    write_shards(geometric.samples(4, seed=0, hw=(64, 48)), tmp_path / "data" / "people", names=geometric.NAMES)
     return tmp_path
 
 

@@ -12,7 +12,8 @@ framing = "boxes"
 jitter.update(scale=(0.75, 1.5), shift=0.1)
 batch = 16  # small steps learn more from the same number of pictures: docs/log.md
 workers = 0
-lr = 1e-3
+optimizer = "muon"
+lr = 3e-3
 warmup = 50
 iters = 1200
 val_every = 400

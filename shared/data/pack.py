@@ -141,7 +141,7 @@ def _ccp(options: argparse.Namespace, skipped: list[tuple[Path, str]]) -> Source
 
 
 def _synthetic(options: argparse.Namespace, skipped: list[tuple[Path, str]]) -> Source:
-    from shared.data.synthetic import (
+    from shared.data.geometric import (
         NAMES,
         samples,
     )  # here because the renderer is slow to import and the other sources need none

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from shared.data import synthetic
+from shared.data import geometric
 from shared.data.fields import FIELDS
 from tasks.pose.task import Pose
 
@@ -13,8 +13,8 @@ from tasks.pose.task import Pose
 @pytest.fixture(scope="session")
 def people() -> list[dict[str, np.ndarray]]:
     """Three people, keypoints in the vocabulary of COCO."""
-    rows = [synthetic.NAMES["keypoints"].index(name) for name in Pose().vocabulary.names]
-    found = [synthetic.person(seed, (64, 48)) for seed in (0, 1, 3)]
+    rows = [geometric.NAMES["keypoints"].index(name) for name in Pose().vocabulary.names]
+    found = [geometric.person(seed, (64, 48)) for seed in (0, 1, 3)]
     return [person | {"keypoints": person["keypoints"][rows]} for person in found]
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from shared.data import synthetic
+from shared.data import geometric
 from shared.data.fields import warp
 from shared.data.view import View
 from shared.dense.frame import settle
@@ -171,7 +171,7 @@ def test_decoding_divides_by_the_scale():
 )
 def test_the_focal_length_and_the_points_come_back_in_the_pixels_of_the_picture(view):
     """The truth as the view has it, answered as raw, is the truth as the picture has it, wherever the view looks."""
-    person = synthetic.person(0, (96, 90))
+    person = geometric.person(0, (96, 90))
     depth = np.full((96, 90), 2.5, np.float32)
     source = {"depth": depth, "intrinsics": person["intrinsics"]}
     batch = {name: torch.from_numpy(value)[None] for name, value in warp(source, view).items()}

@@ -4,13 +4,13 @@ import cv2
 import numpy as np
 import pytest
 
-from shared.data import synthetic
+from shared.data import geometric
 from shared.data.fields import FIELDS, MAPS, warp
-from shared.data.synthetic.portrait import setting
+from shared.data.geometric.portrait import setting
 from shared.data.view import Jitter, View
 from shared.vocabulary import Vocabulary
 
-SEG, POINTS = synthetic.NAMES["seg"], synthetic.NAMES["keypoints"]
+SEG, POINTS = geometric.NAMES["seg"], geometric.NAMES["keypoints"]
 
 
 def swap(names):
@@ -92,7 +92,7 @@ def degrees_apart(a, b):
 @pytest.mark.parametrize("degrees", [-60, -30, 0, 15, 40, 90])
 def test_turned_normals_are_those_of_the_turned_depth(degrees, flip):
     hw, seed = (320, 240), 1
-    sample = synthetic.person(seed, hw)
+    sample = geometric.person(seed, hw)
     turned = warp(sample, about_middle(hw, degrees=degrees, flip=flip))
     slope, smooth = normals_from_depth(turned["depth"], setting(seed).camera.focal_px(hw))
     assert smooth.sum() > 500
@@ -147,7 +147,7 @@ def test_an_unknown_camera_stays_unknown():
 
 def test_normals_that_did_not_turn_would_be_noticed():
     hw, seed = (320, 240), 1
-    sample = synthetic.person(seed, hw)
+    sample = geometric.person(seed, hw)
     view = about_middle(hw, degrees=40)
     moved_only = cv2.warpAffine(sample["normal"], view.matrix, hw[::-1], flags=cv2.INTER_NEAREST)
     slope, smooth = normals_from_depth(warp(sample, view)["depth"], setting(seed).camera.focal_px(hw))

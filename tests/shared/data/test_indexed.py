@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from shared.data import synthetic
+from shared.data import geometric
 from shared.data.fields import warp
 from shared.data.indexed import Indexed
 from shared.data.shards import Shards, write_shards
@@ -16,7 +16,7 @@ from shared.data.wanted import Wanted
 from shared.vocabulary import Vocabulary
 
 SIZE = (32, 32)
-SEG = Vocabulary.parse({"entries": [{"name": name, "colour": [0, 0, 0]} for name in synthetic.NAMES["seg"]]})
+SEG = Vocabulary.parse({"entries": [{"name": name, "colour": [0, 0, 0]} for name in geometric.NAMES["seg"]]})
 
 
 def wanted():
@@ -50,7 +50,7 @@ def test_the_image_is_the_whole_picture_in_the_networks_frame(small_shards):
 
 def test_pictures_of_different_sizes_keep_them(tmp_path):
     sizes = [(64, 48), (30, 50), (7, 5)]
-    write_shards(((str(i), synthetic.person(i, hw)) for i, hw in enumerate(sizes)), tmp_path, names=synthetic.NAMES)
+    write_shards(((str(i), geometric.person(i, hw)) for i, hw in enumerate(sizes)), tmp_path, names=geometric.NAMES)
     items = [made(tmp_path)[i] for i in range(3)]
     assert [item.source_hw for item in items] == sizes
     assert [tuple(item.truth["depth"].shape) for item in items] == sizes
@@ -58,8 +58,8 @@ def test_pictures_of_different_sizes_keep_them(tmp_path):
 
 
 def test_a_missing_field_is_unknown_at_the_pictures_own_size(tmp_path):
-    people = [("whole", synthetic.person(0, (20, 30))), ("bare", {"image": np.zeros((9, 4, 3), np.uint8)})]
-    write_shards(people, tmp_path, names=synthetic.NAMES)
+    people = [("whole", geometric.person(0, (20, 30))), ("bare", {"image": np.zeros((9, 4, 3), np.uint8)})]
+    write_shards(people, tmp_path, names=geometric.NAMES)
     truth = made(tmp_path)[1].truth
     assert truth["depth"].shape == (9, 4)
     assert truth["normal"].shape == (9, 4, 3)

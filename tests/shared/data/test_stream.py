@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from shared.data import synthetic
+from shared.data import geometric
 from shared.data.order import Positions
 from shared.data.photometric import Photometric
 from shared.data.shards import DamagedSample, Shards, write_shards
@@ -29,7 +29,7 @@ def vocabulary(names):
 
 
 def everything():
-    seg, points = (vocabulary(synthetic.NAMES[field]) for field in ("seg", "keypoints"))
+    seg, points = (vocabulary(geometric.NAMES[field]) for field in ("seg", "keypoints"))
     return Wanted({"seg": seg, "depth": None, "normal": None, "keypoints": points})
 
 
@@ -150,9 +150,9 @@ def test_shards_that_are_all_damaged_end_the_stream(damaged, tmp_path):
 
 
 def test_a_missing_field_is_filled_with_unknown(small_shards, tmp_path):
-    people = list(synthetic.samples(2, seed=0, hw=(64, 48)))
+    people = list(geometric.samples(2, seed=0, hw=(64, 48)))
     bare = [("bare", {"image": people[0][1]["image"]})]
-    write_shards([*people, *bare], tmp_path, names=synthetic.NAMES)
+    write_shards([*people, *bare], tmp_path, names=geometric.NAMES)
     stream = made(tmp_path)
     position = next(p for p in range(3) if stream.order[p] == 2)
     sample = stream[position]
@@ -165,10 +165,10 @@ def test_a_missing_field_is_filled_with_unknown(small_shards, tmp_path):
 
 
 def test_boxes_show_the_person_and_fall_back_to_the_picture(small_shards, tmp_path):
-    person = synthetic.person(0, (64, 48))
+    person = geometric.person(0, (64, 48))
     person["box"] = np.array([10, 20, 30, 50], np.float32)
     lost = {**person, "box": np.full(4, np.nan, np.float32)}
-    write_shards([("person", person), ("lost", lost)], tmp_path, names=synthetic.NAMES)
+    write_shards([("person", person), ("lost", lost)], tmp_path, names=geometric.NAMES)
     stream = made(tmp_path, framing="boxes", jitter=None, photometric=None)
     seen = {stream.order[p]: stream[p] for p in range(2)}
     wanted = View.box(person["box"], SIZE).to_view(person["keypoints"][:, :2])

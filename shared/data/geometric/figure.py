@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from shared.data.synthetic import fabric
-from shared.data.synthetic.fabric import Texture, plain
-from shared.data.synthetic.face import features
-from shared.data.synthetic.head import NAMES, between, carried, hairdo, head, lenses, points
-from shared.data.synthetic.shapes import Array, Cone, Ellipsoid, Paint, Solid
-from shared.data.synthetic.skeleton import SIDES, Build, Frame, build, frames, pose
+from shared.data.geometric import fabric
+from shared.data.geometric.fabric import Texture, plain
+from shared.data.geometric.face import features
+from shared.data.geometric.head import NAMES, between, carried, hairdo, head, lenses, points
+from shared.data.geometric.shapes import Array, Cone, Ellipsoid, Paint, Solid
+from shared.data.geometric.skeleton import SIDES, Build, Frame, build, frames, pose
 
 SEG = {name: number for number, name in enumerate(NAMES["seg"])}
 

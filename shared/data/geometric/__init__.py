@@ -1,6 +1,6 @@
 """People made of geometry: a first source of samples whose picture, parts, depth, normals and keypoints agree exactly."""
 
-from shared.data.synthetic.head import NAMES
-from shared.data.synthetic.portrait import person, samples
+from shared.data.geometric.head import NAMES
+from shared.data.geometric.portrait import person, samples
 
 __all__ = ["NAMES", "person", "samples"]

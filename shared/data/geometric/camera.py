@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from shared.data.synthetic.shapes import Array
-from shared.data.synthetic.skeleton import about
+from shared.data.geometric.shapes import Array
+from shared.data.geometric.skeleton import about
 
 
 @dataclass(frozen=True)

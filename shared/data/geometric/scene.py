@@ -3,10 +3,10 @@
 import cv2
 import numpy as np
 
-from shared.data.synthetic import fabric
-from shared.data.synthetic.camera import Camera
-from shared.data.synthetic.shapes import Array, Cone, Ellipsoid, Solid, unit
-from shared.data.synthetic.skeleton import about
+from shared.data.geometric import fabric
+from shared.data.geometric.camera import Camera
+from shared.data.geometric.shapes import Array, Cone, Ellipsoid, Solid, unit
+from shared.data.geometric.skeleton import about
 
 
 def backdrop(rng: np.random.Generator, camera: Camera, hw: tuple[int, int], *, feet: Array) -> Array:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from shared.data.synthetic.fabric import Texture, plain
-from shared.data.synthetic.face import EAR, FACE, Features, frontal, paint
-from shared.data.synthetic.shapes import Array, Cone, Ellipsoid, Keep, Paint, Solid, unit
-from shared.data.synthetic.skeleton import Frame, about
+from shared.data.geometric.fabric import Texture, plain
+from shared.data.geometric.face import EAR, FACE, Features, frontal, paint
+from shared.data.geometric.shapes import Array, Cone, Ellipsoid, Keep, Paint, Solid, unit
+from shared.data.geometric.skeleton import Frame, about
 
 _VOCABULARY = tomllib.loads((Path(__file__).parent / "names.toml").read_text(encoding="utf-8"))
 NAMES: dict[str, list[str]] = {"seg": _VOCABULARY["seg"], "keypoints": _VOCABULARY["joints"] + _VOCABULARY["face"]}

@@ -5,15 +5,15 @@ import numpy as np
 import pytest
 
 from shared.data.fields import FIELDS
-from shared.data.synthetic import NAMES, fabric, person, samples
-from shared.data.synthetic.camera import FRAMINGS, Camera, look_at
-from shared.data.synthetic.fabric import blotchy, plain
-from shared.data.synthetic.face import Features
-from shared.data.synthetic.figure import figure
-from shared.data.synthetic.head import FACE_NAMES, MIRROR, head, points
-from shared.data.synthetic.portrait import setting
-from shared.data.synthetic.shapes import Cone, Ellipsoid, Solid, cast, first_hits, unit
-from shared.data.synthetic.skeleton import POSES, about, build, frames
+from shared.data.geometric import NAMES, fabric, person, samples
+from shared.data.geometric.camera import FRAMINGS, Camera, look_at
+from shared.data.geometric.fabric import blotchy, plain
+from shared.data.geometric.face import Features
+from shared.data.geometric.figure import figure
+from shared.data.geometric.head import FACE_NAMES, MIRROR, head, points
+from shared.data.geometric.portrait import setting
+from shared.data.geometric.shapes import Cone, Ellipsoid, Solid, cast, first_hits, unit
+from shared.data.geometric.skeleton import POSES, about, build, frames
 
 HW = (192, 144)
 SEEDS = range(24)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from shared.data.synthetic.shapes import Array, Paint
+from shared.data.geometric.shapes import Array, Paint
 
 Texture = Callable[[Array], Array]  # local points (N,3) metres -> albedo (N,3) in 0..1
 SKIN = np.array(

@@ -10,11 +10,11 @@ import cv2
 import numpy as np
 
 from shared.data.fields import FIELDS, Sample
-from shared.data.synthetic import fabric
-from shared.data.synthetic.camera import FRAMINGS, SHARES, Camera, Framing, look_at
-from shared.data.synthetic.figure import Figure, figure, stool
-from shared.data.synthetic.scene import backdrop, expose, obstacle, shade
-from shared.data.synthetic.shapes import Array, Solid, cast, first_hits, unit
+from shared.data.geometric import fabric
+from shared.data.geometric.camera import FRAMINGS, SHARES, Camera, Framing, look_at
+from shared.data.geometric.figure import Figure, figure, stool
+from shared.data.geometric.scene import backdrop, expose, obstacle, shade
+from shared.data.geometric.shapes import Array, Solid, cast, first_hits, unit
 
 ON_SURFACE = 0.004  # metres a point of the face may lie behind what its ray meets
 UNDER_HAIR = 0.03  # metres; COCO labels eyes, ears and nose through hair and glasses
