@@ -46,6 +46,8 @@ def infer(only: type[Task] | None = None) -> None:
     )
     parser.add_argument("--flip", action="store_true", help="average with the answers for the mirror image; takes twice as long")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: %(default)s)")
+    parser.add_argument("--precision", default="auto", metavar="KIND", help="fp32 or bf16 (auto: bf16 on GPUs that have it)")
+    parser.add_argument("--compile", action="store_true", help="compile the network first: pays from a few dozen photos on")
     parser.add_argument("--no-render", action="store_true", help="write answers only, no pictures of them")
     arguments = parser.parse_intermixed_args()  # settings may stand before and after options
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
@@ -55,7 +57,14 @@ def infer(only: type[Task] | None = None) -> None:
         boxes = _boxes(Path(arguments.people)) if arguments.people else {}
         photos = find_photos(arguments.input)
         predictor = Predictor.load(
-            arguments.checkpoint, device=arguments.device, size=size, only=chosen, preset=arguments.preset, flip=arguments.flip
+            arguments.checkpoint,
+            device=arguments.device,
+            size=size,
+            only=chosen,
+            preset=arguments.preset,
+            flip=arguments.flip,
+            precision=arguments.precision,
+            compiled=arguments.compile,
         )
         if boxes and not any(task.answers == "points" for task in predictor.tasks):
             raise ValueError("--people gives boxes for pose, and this run does not answer pose; leave it out")

@@ -15,6 +15,7 @@ from shared.infer.preset import Look, preset_of, show, view_of
 from shared.task import Framing, Task
 
 Answers = dict[str, np.ndarray]
+PRECISIONS = ("auto", "fp32", "bf16")
 
 
 class Predictor:
@@ -28,9 +29,12 @@ class Predictor:
         preset: `default`, or `official`: pictures are shown and answers go back as in the official code of the model's family, in
             full precision, and rotary positions are rounded as there (in `model` itself). See docs/checkpoints.md.
         flip: average every answer with that for the mirror image; the official preset does so for pose anyway.
+        precision: `fp32`, or `bf16` autocast; `auto` is bf16 on GPUs that have it, and fp32 under the official preset.
+        compiled: backbone and decoders go through torch.compile: the first picture takes a minute more, later ones less.
 
     Raises:
-        ValueError: the size does not fit the patches, or there is no such preset, or none for a task of this model.
+        ValueError: the size does not fit the patches, or there is no such preset, or none for a task of this model, or no such
+            precision.
 
     Example:
         >>> predictor = Predictor.load("runs/joint/model.safetensors")
@@ -46,7 +50,11 @@ class Predictor:
         only: Sequence[str] | None = None,
         preset: str = "default",
         flip: bool = False,
+        precision: str = "auto",
+        compiled: bool = False,
     ) -> None:
+        if precision not in PRECISIONS:
+            raise ValueError(f"there is no precision {precision!r}; choose one of {', '.join(PRECISIONS)}")
         backbone, stride = model.backbone, model.backbone.stride
         size = size or (backbone.grid[0] * stride, backbone.grid[1] * stride)
         if size[0] % stride or size[1] % stride or min(size) < stride:
@@ -57,8 +65,11 @@ class Predictor:
         self.tasks: tuple[Task, ...] = tuple(task for _, task in rows)
         self.presets = {task.name: row for row, task in rows}
         self.model, self.size, self.device = model.to(device).eval(), size, torch.device(device)
-        bf16 = self.device.type == "cuda" and torch.cuda.is_bf16_supported() and preset != "official"
-        self.dtype = torch.bfloat16 if bf16 else None
+        auto = self.device.type == "cuda" and torch.cuda.is_bf16_supported() and preset != "official"
+        self.dtype = torch.bfloat16 if precision == "bf16" or (precision == "auto" and auto) else None
+        if compiled:
+            for part in (model.backbone, *model.decoders.values()):
+                part.compile()
         if preset == "official" and backbone.rope is not None:
             backbone.rope.dtype = torch.bfloat16
 
@@ -70,14 +81,14 @@ class Predictor:
         device: torch.device | str = "auto",
         size: Size | None = None,
         only: Sequence[str] | None = None,
-        preset: str = "default",
-        flip: bool = False,
+        **options: Any,
     ) -> "Predictor":
         """From a checkpoint; no config is needed. For the arguments see the class.
 
         Args:
             path: `model.safetensors` of a run, or an official file.
             device: `auto` is the GPU where there is one.
+            options: `preset`, `flip`, `precision`, `compiled`.
 
         Raises:
             ValueError: the file is no checkpoint of answers, or lacks a task that is asked for; or there is no such device.
@@ -89,7 +100,7 @@ class Predictor:
         names = [task.name for task in model.tasks]
         if missing := set(only or ()) - set(names):
             raise ValueError(f"{path} answers {', '.join(names)}, not {', '.join(sorted(missing))}; give a checkpoint of that task")
-        return cls(model, size=size, device=device, only=only, preset=preset, flip=flip)
+        return cls(model, size=size, device=device, only=only, **options)
 
     def __call__(self, image: np.ndarray, *, boxes: np.ndarray | None = None) -> Answers:
         """One picture's answers by task name.

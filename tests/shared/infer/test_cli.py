@@ -132,12 +132,14 @@ def test_tasks_may_be_chosen(trained, photos, tmp_path, monkeypatch):
 
 def test_presets_and_mirror_images_answer_otherwise(trained, photos, tmp_path, monkeypatch):
     found = {}
-    for out, options in {"plain": [], "flip": ["--flip"], "official": ["--preset", "official"]}.items():
+    ways = {"plain": [], "flip": ["--flip"], "official": ["--preset", "official"], "bf16": ["--precision", "bf16"]}
+    for out, options in ways.items():
         arguments = photos / "odd-129x97.webp", "--checkpoint", trained, "--out", tmp_path / out, "--device", "cpu", "--no-render"
         assert called(monkeypatch, *arguments, *options) == 0
         found[out] = np.load(tmp_path / out / "odd-129x97.depth.npy")
         assert len(list((tmp_path / out).iterdir())) == 4
-    assert len({depth.tobytes() for depth in found.values()}) == 3
+    assert len({depth.tobytes() for depth in found.values()}) == len(ways)
+    assert np.allclose(found["bf16"], found["plain"], atol=0.05)
 
 
 def test_boxes_give_people(trained, photos, tmp_path, monkeypatch):
@@ -163,6 +165,7 @@ def test_boxes_give_people(trained, photos, tmp_path, monkeypatch):
         (["{photos}", "--checkpoint", "{model}", "--people", "{box}"], "names none of these photos"),
         (["{photos}", "--checkpoint", "{model}", "--people", "{box}", "--tasks", "seg"], "this run does not answer pose"),
         (["{photos}", "--checkpoint", "{model}", "--preset", "lite"], "there is no preset 'lite'; choose one of default, official"),
+        (["{photos}", "--checkpoint", "{model}", "--precision", "fp64"], "no precision 'fp64'; choose one of auto, fp32, bf16"),
         (["{photos}", "--checkpoint", "{model}", "--device", "tpu"], "there is no device 'tpu'; choose auto, cpu or cuda"),
     ],
 )

@@ -103,3 +103,12 @@ def test_checkpoints_that_do_not_answer_are_sentences(trained, pretrained, tmp_p
     with pytest.raises(ValueError, match="holds a MaskedAutoencoder, which answers nothing; fine-tune it first"):
         Predictor.load(pretrained)
     assert checkpoint.load(trained).about["iteration"] == 2
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")  # the compiler's own
+def test_compiled_answers_are_the_same(predictor, trained):
+    image = picture(64, 48)
+    plain, compiled = predictor(image), Predictor.load(trained, device="cpu", compiled=True)(image)
+    assert np.allclose(compiled["depth"], plain["depth"], atol=1e-4)
+    assert np.allclose(compiled["pose"], plain["pose"], atol=1e-2)
