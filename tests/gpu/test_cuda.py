@@ -8,6 +8,7 @@ from shared.data.view import View
 from shared.dense.decoder import Spec
 from shared.dense.frame import settle
 from shared.dense.model import DenseModel
+from shared.engine.muon import Muon
 from shared.infer.predictor import Predictor
 from shared.vit.attention import Backend, attention, backends
 from shared.vit.model import ViT
@@ -33,6 +34,37 @@ def test_attention_kernels_agree(width: int, dtype: torch.dtype) -> None:
     exact = attention(q.double(), k.double(), v.double(), backend="reference")
     for backend in backends(CUDA):
         _agree(backend, (q.to(dtype), k.to(dtype), v.to(dtype)), exact)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_attention_kernels_agree_where_two_queries_share_a_key(dtype: torch.dtype) -> None:
+    q, (k, v) = torch.randn(2, 4, 300, 64, device=CUDA), torch.randn(2, 2, 2, 300, 64, device=CUDA).unbind(0)
+    exact = attention(q.double(), k.double(), v.double(), backend="reference")
+    for backend in backends(CUDA):
+        _agree(backend, (q.to(dtype), k.to(dtype), v.to(dtype)), exact)
+
+
+def test_the_second_generation_agrees_with_the_cpu() -> None:
+    torch.manual_seed(0)
+    vit = ViT({"dim": 64, "depth": 18, "heads": 2, "family": "sapiens2"}, image_hw=(64, 48)).eval()
+    image = torch.randn(1, 3, 64, 48)
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    with torch.inference_mode():
+        exact = vit(image)
+        found = vit.to(CUDA)(image.to(CUDA)).cpu()
+    assert (found - exact).abs().max() < 1e-3 * exact.std()
+
+
+def test_a_step_of_muon_agrees_with_the_cpu() -> None:
+    """In bfloat16, where every direction of the step is off by some percent."""
+    torch.manual_seed(0)
+    start, gradient, moved = torch.randn(32, 48), torch.randn(32, 48), []
+    for device in (torch.device("cpu"), CUDA):
+        weight = torch.nn.Parameter(start.to(device))
+        weight.grad = gradient.to(device)
+        Muon([{"params": [weight], "lr": 1.0, "weight_decay": 0.0, "orthogonal": True}], lr=1.0, betas=(0.9, 0.99)).step()
+        moved.append(weight.detach().cpu() - start)
+    assert (moved[0] - moved[1]).norm() < 0.05 * moved[0].norm()
 
 
 def _agree(backend: Backend, qkv: tuple[torch.Tensor, ...], exact: torch.Tensor) -> None:
