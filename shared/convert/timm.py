@@ -1,8 +1,12 @@
-"""timm's ViTs <-> ours: plain ones (ImageNet, MAE, DINO) and its Sapiens2, as an initialisation. Names change, no number does."""
+"""timm's ViTs <-> ours: plain ones (ImageNet, MAE, DINO), DINOv3 and its Sapiens2, as an initialisation.
+
+Names change, no number does.
+"""
 
 import re
 from collections.abc import Collection, Mapping
 
+import torch
 from torch import Tensor
 
 from shared.convert.rows import attention_rows, join, split
@@ -12,9 +16,11 @@ _RENAMED = (  # timm's, ours, and the way back
     (r"^patch_embed\.proj\.", "patch_embed.", r"^patch_embed\.", "patch_embed.proj."),
     (r"^reg_token$", "storage_tokens", r"^storage_tokens$", "reg_token"),
     (r"\.gamma_1$", ".ls1.gamma", r"\.ls1\.gamma$", ".gamma_1"),
+    (r"\.gamma_2$", ".ls2.gamma", r"\.ls2\.gamma$", ".gamma_2"),
 )
 _POOLED = re.compile(r"^fc_norm\.")  # models that pool their patches keep the final norm under this name
 _UNUSED = re.compile(r"^(head|head_dist|pre_logits)\.")
+DINOV3_HEAD = 64  # width of a head at every size
 _PARTS = ("q_proj", "k_proj", "v_proj")
 
 
@@ -27,22 +33,30 @@ def from_timm(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Our names; the classifier is left out. Whatever our backbone has no place for is left in, so that loading refuses it.
 
     Raises:
-        ValueError: an EVA or DINOv3, which are neither of our families.
+        ValueError: an EVA, a DINOv3 with a gated feed-forward or a ViT with registers, which are none of our families.
     """
     state = {name: tensor for name, tensor in state.items() if not _UNUSED.match(name)}
-    rotary = _is_sapiens2(state)
-    if not rotary and (foreign := [name for name in state if _has(name, "gamma_1", "reg_token", "q_bias", *_PARTS)]):
+    second, third = _is_sapiens2(state), _is_dinov3(state)
+    foreign = [name for name in state if _has(name, "gamma_1", "reg_token", "q_bias", *_PARTS)]
+    if foreign and not second and not third:
         raise ValueError(
-            f"the file is a timm model with {', '.join(foreign[:2])}: an EVA or DINOv3, or a ViT with registers, which differ from "
-            "Sapiens and Sapiens2 in more than names; initialise from a plain timm ViT or a vit_*_patch16_sapiens2"
+            f"the file is a timm model with {', '.join(foreign[:2])}: an EVA, a DINOv3 with a gated feed-forward, or a ViT with "
+            "registers, which differ from our families in more than names; initialise from a plain timm ViT, a "
+            "vit_*_patch16_sapiens2 or vit_{small,base,large}_patch16_dinov3"
         )
     renamed = {}
     for name, tensor in join(state, _PARTS, "qkv").items():
         for theirs, ours, _, _ in _RENAMED:
             name = re.sub(theirs, ours, name)
         renamed[_POOLED.sub("norm.", name)] = tensor
-    if rotary:  # which timm computes anew
+    if second:  # which timm computes anew
         renamed["rope.periods"] = Rotary(len(renamed["blocks.0.attn.q_norm.weight"])).periods
+    if third:
+        renamed["rope.periods"] = Rotary(DINOV3_HEAD).periods
+        for name in [name for name in renamed if name.endswith("attn.qkv.weight")]:
+            parts = [renamed.pop(f"{name.removesuffix('qkv.weight')}{part}_bias", None) for part in "qkv"]  # none, or all but k's
+            zero = torch.zeros(len(renamed[name]) // 3)
+            renamed[name.replace("weight", "bias")] = torch.cat([zero if part is None else part for part in parts])
     return renamed
 
 
@@ -52,8 +66,10 @@ def to_timm(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     The periods of rotary positions are left out: timm computes exact ones, which is what `rope_dtype=fp32` wants.
 
     Raises:
-        ValueError: the backbone has a tokenizer, which timm has not, or no cls token, which timm's need.
+        ValueError: the backbone has a tokenizer, which timm has not, or no cls token, which timm's need; or it is a DINOv3.
     """
+    if "blocks.0.ls2.gamma" in state:
+        raise ValueError("a DINOv3 is an initialisation here, and does not go back to timm; it stays in our own format")
     if "cls_token" not in state:
         raise ValueError("timm's ViTs have a cls token, this backbone has none; build it with cls=True")
     if any(name.startswith("tokenizer.") for name in state):
@@ -72,6 +88,11 @@ def _is_sapiens2(names: Collection[str]) -> bool:
     return {"reg_token", "blocks.0.attn.q_norm.weight", "blocks.0.attn.q_proj.weight", "blocks.0.gamma_1"} <= set(names) and (
         "blocks.0.gamma_2" not in names
     )
+
+
+def _is_dinov3(names: Collection[str]) -> bool:
+    wanted = {f"blocks.0.{part}" for part in ("gamma_1", "gamma_2", "attn.qkv.weight", "mlp.fc1.weight")}
+    return {"reg_token", *wanted} <= set(names) and "pos_embed" not in names
 
 
 def _has(name: str, *parts: str) -> bool:

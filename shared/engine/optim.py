@@ -9,6 +9,7 @@ from shared.vit.model import ViT
 
 UNDECAYED = {  # by family, with every bias, norm and other 1-D tensor
     "sapiens": ("pos_embed", "cls_token", "mask_token"),  # specification of Sapiens, section 8
+    "dinov3": ("mask_token",),
     "sapiens2": ("pos_embed", "mask_token"),  # of Sapiens2, section 3: cls and storage decay; the mask is ours
 }
 OUTSIDE = {"pos_embed", "cls_token", "storage_tokens", "mask_token", "patch_embed", "last", "decoder_pred"}  # of Muon

@@ -60,7 +60,7 @@ class Attention(nn.Module):
 
 
 class Block(nn.Module):
-    """x + scale * attention(norm(x)), then x + mlp(norm(x)): (B,N,D) -> (B,N,D)."""
+    """x + scale * attention(norm(x)), then x + scale * mlp(norm(x)): (B,N,D) -> (B,N,D)."""
 
     def __init__(
         self,
@@ -78,8 +78,9 @@ class Block(nn.Module):
         self.ls1 = nn.Identity() if family.layer_scale is None else LayerScale(dim, family.layer_scale)
         self.norm2 = family.norm(dim)
         self.mlp = family.mlp(dim)
+        self.ls2 = LayerScale(dim, family.layer_scale) if family.layer_scale and family.scaled_mlp else nn.Identity()
         self.drop_path = DropPath(drop_path)
 
     def forward(self, tokens: Tensor, turns: Tensor | None = None) -> Tensor:
         tokens = tokens + self.drop_path(self.ls1(self.attn(self.norm1(tokens), turns)))
-        return tokens + self.drop_path(self.mlp(self.norm2(tokens)))
+        return tokens + self.drop_path(self.ls2(self.mlp(self.norm2(tokens))))

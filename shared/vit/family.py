@@ -1,6 +1,7 @@
 """Generations of models are data: one block, one row of what stands in it.
 
-Sapiens is the plain ViT of 2021; Sapiens2 (ICLR 2026) has the parts that language models settled on since.
+Sapiens is the plain ViT of 2021; Sapiens2 (ICLR 2026) has the parts that language models settled on since; DINOv3 stands between
+them and is here as an initialisation.
 """
 
 from collections.abc import Callable
@@ -23,6 +24,7 @@ class Family(NamedTuple):
         initialise: gives one module its first weights.
         qk_norm: queries and keys of each head are normalised before they meet.
         layer_scale: first value of the factors on what attention adds; None: no factors.
+        scaled_mlp: the feed-forward has such factors too.
         rotary: positions turn queries and keys; otherwise a table is added to the patches once.
         storage: tokens after cls that belong to no patch; a family that has them always has cls.
         full: in this many first and last blocks each query head has its own key head, two share one between; None: nowhere.
@@ -33,6 +35,7 @@ class Family(NamedTuple):
     initialise: Callable[[nn.Module], None]
     qk_norm: bool = False
     layer_scale: float | None = None
+    scaled_mlp: bool = False
     rotary: bool = False
     storage: int = 0
     full: int | None = None
@@ -77,6 +80,9 @@ FAMILIES = {
         rotary=True,
         storage=8,
         full=8,
+    ),
+    "dinov3": Family(  # Siméoni et al. 2025, the sizes with a plain feed-forward
+        norm=nn.LayerNorm, mlp=_gelu, initialise=_normal, layer_scale=1e-5, scaled_mlp=True, rotary=True, storage=4
     ),
 }
 WINDOW = Family(norm=partial(nn.RMSNorm, eps=NORM_EPS), mlp=_swiglu, initialise=_normal)  # inside Sapiens2's 4K tokenizer

@@ -31,6 +31,9 @@ SIZES = {
     "v2_800m": Size(1280, 32, 16, "sapiens2", 3),
     "v2_1b": Size(1536, 40, 24, "sapiens2", 4),  # the only one that was published with its tokenizer
     "v2_5b": Size(2432, 56, 32, "sapiens2", 6),
+    "dinov3_small": Size(384, 12, 6, "dinov3"),  # timm's vit_{small,base,large}_patch16_dinov3
+    "dinov3_base": Size(768, 12, 12, "dinov3"),
+    "dinov3_large": Size(1024, 24, 16, "dinov3"),
 }
 
 

@@ -45,17 +45,32 @@ def test_the_classifier_is_left_out_and_the_norm_is_kept():
 
 
 @pytest.mark.parametrize(
-    "name", ["vit_small_patch16_dinov3", "vit_small_plus_patch16_dinov3_qkvb", "vit_small_patch14_reg4_dinov2"]
+    "name", ["vit_small_plus_patch16_dinov3", "vit_small_plus_patch16_dinov3_qkvb", "vit_small_patch14_reg4_dinov2"]
 )
 def test_models_of_another_kind_get_a_sentence(name):
     if name not in timm.list_models("vit_small_*"):
         pytest.skip(f"timm {timm.__version__} has no {name}")
     with torch.device("meta"):
         state = timm.create_model(name, pretrained=False, img_size=(112, 112)).state_dict()
-    with pytest.raises(
-        ValueError, match=r"reg_token.*differ from Sapiens and Sapiens2 in more than names; initialise from a plain"
-    ):
+    with pytest.raises(ValueError, match=r"reg_token.*differ from our families in more than names; initialise from a plain"):
         from_timm(state)
+
+
+@pytest.mark.parametrize("name", ["vit_small_patch16_dinov3", "vit_small_patch16_dinov3_qkvb"])
+@pytest.mark.parametrize("hw", [(64, 64), (96, 64)])
+def test_dinov3_answers_as_timm_does(name, hw):
+    if name not in timm.list_models("vit_small_*"):
+        pytest.skip(f"timm {timm.__version__} has no {name}")
+    torch.manual_seed(0)
+    reference = timm.create_model(name, pretrained=False, depth=3, num_classes=0, dynamic_img_size=True).eval()
+    for parameter in reference.parameters():
+        nn.init.normal_(parameter, std=0.1)
+    ours = ViT({"dim": 384, "depth": 3, "heads": 6, "family": "dinov3"}, image_hw=(64, 64)).eval()
+    ours.load_state_dict(from_timm(reference.state_dict()))
+    image = torch.randn(2, 3, *hw)
+    with torch.inference_mode():
+        expected = reference.forward_features(image)[:, 5:].transpose(1, 2).unflatten(2, (hw[0] // 16, hw[1] // 16))
+        assert (ours(image) - expected).abs().max() < 2e-5 * expected.std()
 
 
 def test_a_plain_backbone_goes_to_timm_and_back():
@@ -73,6 +88,7 @@ def test_a_plain_backbone_goes_to_timm_and_back():
             {"size": {"dim": 32, "depth": 1, "heads": 2, "family": "sapiens2", "tokenizer": 1}, "tokenizer": True},
             "has a window tokenizer .4K., which timm's Sapiens2 has not",
         ),
+        ({"size": {"dim": 128, "depth": 1, "heads": 2, "family": "dinov3"}}, "a DINOv3 is an initialisation here"),
     ],
 )
 def test_what_timm_has_no_place_for_is_not_written(backbone, sentence):

@@ -17,6 +17,7 @@ COUNTED = {  # specification of Sapiens2, section 1.1
     "v2_1b": 1_455_474_176,
     "v2_5b": 5_066_902_976,
 }
+DINOV3 = {"dinov3_small": 21_586_944, "dinov3_base": 85_641_216, "dinov3_large": 303_079_424}  # timm's, which has no bias for qkv
 KNOWN = {"nano": 0.896, "tiny": 5.487}  # counted once; "tiny" without its position table and cls is DeiT-Ti's 5.5 M
 
 
@@ -74,7 +75,15 @@ def test_sizes_grow():
     for family in ("sapiens", "sapiens2"):
         weights = [12 * size.dim**2 * size.depth for size in SIZES.values() if size.family == family]
         assert weights == sorted(weights)
-    assert set(SIZES) == {*PUBLISHED, *COUNTED, *KNOWN}
+    assert set(SIZES) == {*PUBLISHED, *COUNTED, *KNOWN, *DINOV3}
+
+
+@pytest.mark.parametrize("size", DINOV3)
+def test_a_dinov3_has_the_parameters_of_timms_and_biases_of_zero(size):
+    with torch.device("meta"):
+        model = ViT(size)
+    dim, depth, *_ = SIZES[size]
+    assert sum(p.numel() for p in model.parameters()) == DINOV3[size] + 3 * dim * depth
 
 
 @pytest.mark.parametrize("size", KNOWN)
