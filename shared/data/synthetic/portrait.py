@@ -1,0 +1,273 @@
+"""People, things, light and a camera put together, and what is seen of them: one Sample for each seed.
+
+The maps of a sample show everybody in the picture; its keypoints and its box are those of the main person.
+"""
+
+import itertools
+import multiprocessing
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from shared.data.fields import FIELDS, Sample
+from shared.data.photo import find_photos, read_photo
+from shared.data.synthetic.backdrop import Backdrop, Stage, backdrop
+from shared.data.synthetic.camera import SHARES, Camera, place
+from shared.data.synthetic.furniture import about_z
+from shared.data.synthetic.light import Light, light
+from shared.data.synthetic.mesh import Array, Piece, soup
+from shared.data.synthetic.people import Figure, figure
+from shared.data.synthetic.picture import Sensor, expose, sensor
+from shared.data.synthetic.rays import Rays
+from shared.data.synthetic.render import CHUNK, Maps, World, render
+from shared.data.synthetic.sky import photo
+
+TOUCH = 0.04  # metres that people keep from each other, measured between some of the points on them
+HIDDEN = 0.15  # of the most visible person: who shows less is not the main one
+BEYOND = 0.35  # of the frame, on each side of it, where people still cast shadows into the picture
+SHOTS = ("mix", *SHARES)
+ON_PHOTO = 0.5  # share of pictures before a photo, where there are photos
+
+
+Maker = Callable[[np.random.Generator, str], Figure]  # and the shot, which says how fine the mesh should be
+
+
+class Setting(NamedTuple):
+    """All decisions about a picture; nothing in it depends on its size."""
+
+    people: list[Figure]  # the main person first, in the world
+    shot: str
+    camera: Camera
+    backdrop: Backdrop
+    lamp: Light
+    sensor: Sensor
+
+
+class View(NamedTuple):
+    """A picture with its whole truth."""
+
+    image: Array  # (H,W,3) uint8 RGB
+    maps: Maps
+    keypoints: Array  # (P,K,3) of every person: x px, y px, visibility
+    points: Array  # (P,K,3) metres in camera space, x right, y down, z forward
+    boxes: Array  # (P,4) x0 y0 x1 y1 px, NaN where nothing of the person is seen
+    intrinsics: Array  # (4,) fx fy cx cy px
+    main: int  # whose points and box a sample holds
+    facts: dict[str, object]
+
+
+def setting(
+    seed: int | Sequence[int], *, shot: str = "mix", make: Maker = figure, photos: Sequence[Path] = (), kind: str | None = None
+) -> Setting:
+    """Draw everything about a picture but its pixels.
+
+    Args:
+        seed: of all chance; every concern has its own stream, so that one more draw here changes nothing there.
+        shot: one of SHOTS.
+        make: who draws a person; the rig's people unless told.
+        photos: pictures that may stand behind people.
+        kind: of the backdrop, one of backdrop.SHARES; any where absent.
+    """
+    if shot not in SHOTS:
+        raise ValueError(f"there is no shot {shot!r}; there are {', '.join(SHOTS)}")
+    shot_rng, people_rng, camera_rng, thing_rng, light_rng, sensor_rng, photo_rng = np.random.default_rng(seed).spawn(7)
+    if shot == "mix":
+        shot = str(shot_rng.choice(list(SHARES), p=list(SHARES.values())))
+    count = int(shot_rng.choice([2, 3, 4], p=[0.5, 0.3, 0.2])) if shot == "group" else int(shot_rng.choice([1, 2], p=[0.85, 0.15]))
+    people = _gather(count, shot, people_rng, make)
+    wanted = "full" if shot == "group" and camera_rng.random() < 0.5 else "upper" if shot == "group" else shot
+    framed = np.concatenate([one.frames[wanted] for one in (people if shot == "group" else people[:1])])
+    bodies = np.concatenate([_outline(one) for one in people])
+    camera = place(framed, bodies, shot=shot, ahead=people[0].ahead[shot], rng=camera_rng)
+    if photos and photo_rng.random() < ON_PHOTO:
+        picture = read_photo(photos[int(photo_rng.integers(len(photos)))])
+        behind = Backdrop("photo", [], photo(picture, camera, photo_rng))
+    else:
+        behind = backdrop(thing_rng, Stage(camera, bodies), kind=kind)
+    lamp = light(light_rng, indoor=behind.kind not in ("street", "country"))
+    return Setting(people, shot, camera, behind, lamp, sensor(sensor_rng))
+
+
+def look(what: Setting, hw: tuple[int, int], *, chunk: int = CHUNK) -> View:
+    """The picture of hw pixels and its truth."""
+    owned = [(piece, number) for number, one in enumerate(what.people) for piece in one.pieces]
+    owned += [(piece, -1) for one in what.people for piece in one.things] + [(piece, -1) for piece in what.backdrop.pieces]
+    scene = soup([_within(piece, what.camera, hw) for piece, _ in owned], [number for _, number in owned])
+    rays = Rays(scene)
+    maps = render(World(scene, rays, what.lamp, what.backdrop.sky), what.camera, hw, chunk=chunk)
+    seen = [_keypoints(number, one, what.camera, rays, scene.person, hw) for number, one in enumerate(what.people)]
+    return View(
+        expose(maps.people, maps.behind, maps.alpha, what.sensor),
+        maps,
+        np.stack(seen),
+        np.stack([what.camera.view(one.keypoints) for one in what.people]).astype(np.float32),
+        np.stack([_box(maps.person == number) for number in range(len(what.people))]),
+        what.camera.intrinsics(hw),
+        _main(maps.person, len(what.people)),
+        {"shot": what.shot, "backdrop": what.backdrop.kind, "people": [one.facts for one in what.people]},
+    )
+
+
+def sample(view: View) -> Sample:
+    """The fields of FIELDS: maps of all people, points and box of the main one."""
+    nobody = view.maps.person < 0
+    found = {
+        "image": view.image,
+        "seg": view.maps.part,
+        "depth": np.where(nobody, np.float32(np.nan), view.maps.depth),
+        "normal": np.where(nobody[..., None], np.float32(np.nan), view.maps.normal),
+        "keypoints": np.nan_to_num(view.keypoints[view.main]),
+        "box": view.boxes[view.main],
+        "intrinsics": view.intrinsics,
+    }
+    return {name: found[name].astype(field.dtype, copy=False) for name, field in FIELDS.items()}
+
+
+def point_map(view: View) -> Array:
+    """Metres (H,W,3) in camera space, x right, y down, z forward; NaN where nothing was met."""
+    h, w = view.maps.depth.shape
+    fx, fy, cx, cy = view.intrinsics.astype(np.float32)
+    z = np.where(np.isfinite(view.maps.depth), view.maps.depth, np.float32(np.nan))
+    x, y = (np.arange(w, dtype=np.float32) - cx) / fx, (np.arange(h, dtype=np.float32) - cy) / fy
+    return np.stack([x[None] * z, y[:, None] * z, z], -1)
+
+
+def person(
+    seed: int | Sequence[int], hw: tuple[int, int] = (256, 192), *, shot: str = "mix", photos: Sequence[Path] = ()
+) -> Sample:
+    """A random picture of people with every field of FIELDS; the same seed shows the same people at every size (H, W)."""
+    return sample(look(setting(seed, shot=shot, photos=photos), hw))
+
+
+def samples(
+    count: int,
+    *,
+    seed: int,
+    hw: tuple[int, int] = (256, 192),
+    workers: int = 0,
+    shot: str = "mix",
+    photos: Path | None = None,
+    start: int = 0,
+) -> Iterator[tuple[str, Sample]]:
+    """Numbers start to count - 1 in order; number i is person((seed, i)) however many processes share the work.
+
+    Args:
+        count: how many there would be from number 0.
+        seed: of all of them.
+        hw: their size.
+        workers: processes; 0 draws in this one.
+        shot: one of SHOTS.
+        photos: a folder of pictures that may stand behind people.
+        start: the first number wanted.
+    """
+    found = tuple(one.path for one in find_photos([photos])) if photos else ()
+    jobs = (((seed, number), hw, shot, found) for number in range(start, count))
+    if workers == 0:
+        yield from ((f"{start + number:06d}", _job(job)) for number, job in enumerate(jobs))
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, context, initializer=cv2.setNumThreads, initargs=(1,)) as pool:
+        for first in itertools.count(start, 8 * workers):  # a bounded number in flight: a million people do not fit into memory
+            if not (some := list(itertools.islice(jobs, 8 * workers))):
+                return
+            yield from ((f"{first + number:06d}", one) for number, one in enumerate(pool.map(_job, some)))
+
+
+def _job(job: tuple[tuple[int, int], tuple[int, int], str, tuple[Path, ...]]) -> Sample:
+    seed, hw, shot, photos = job
+    return person(seed, hw, shot=shot, photos=photos)
+
+
+def _within(piece: Piece, camera: Camera, hw: tuple[int, int]) -> Piece:
+    """The piece without what lies far outside the picture: tracing it would cost time and change next to nothing."""
+    if len(piece.faces) < 2000:
+        return piece
+    seen = camera.view(piece.points).astype(np.float32)
+    reach = np.abs(np.array(hw[::-1]) / camera.focal_px(hw) * (0.5 + BEYOND)).astype(np.float32)
+    outside = np.any(np.abs(seen[:, :2]) > reach * np.maximum(seen[:, 2:], 0) + 0.1, axis=1)
+    kept = np.flatnonzero(~np.all(outside[piece.faces], axis=1))
+    if len(kept) == len(piece.faces):
+        return piece
+    used = np.zeros(len(piece.points), bool)
+    used[piece.faces[kept]] = True
+    return piece._replace(
+        points=piece.points[used],
+        normals=piece.normals[used],
+        rest=piece.rest[used],
+        extra=piece.extra[used],
+        faces=(np.cumsum(used) - 1)[piece.faces[kept]].astype(np.int32),
+        part=piece.part[kept],
+    )
+
+
+def _outline(one: Figure, step: int = 23) -> Array:
+    """Some points (M,3) on every piece of a person."""
+    return np.concatenate([piece.points[::step] for piece in one.pieces])
+
+
+def _gather(count: int, shot: str, rng: np.random.Generator, make: Maker) -> list[Figure]:
+    """People side by side, near each other but never inside one another; the first stands at the origin."""
+    found: list[Figure] = []
+    for number, own in enumerate(rng.spawn(count)):
+        drawn = make(own, shot)
+        found.append(drawn if number == 0 else _beside(found, drawn, own))
+    return found
+
+
+def _beside(others: list[Figure], one: Figure, rng: np.random.Generator) -> Figure:
+    """The person moved next to others, turned a little, as near as TOUCH allows."""
+    from scipy.spatial import KDTree
+
+    angle, turn = rng.uniform(-np.pi, np.pi), rng.normal(0, 0.5) if rng.random() < 0.8 else rng.uniform(-np.pi, np.pi)
+    way, spare = np.array([np.cos(angle), 0.7 * np.sin(angle), 0]), rng.uniform(0, 0.4)
+    there = KDTree(np.concatenate([_outline(other) for other in others]))
+    here = _outline(one) @ about_z(turn).T
+    for away in np.arange(0.2, 6.0, 0.06):
+        moved = here + (away + spare) * way
+        if not np.isfinite(there.query(moved, distance_upper_bound=TOUCH)[0]).any():
+            break
+    return _moved(one, turn, (away + spare) * way)
+
+
+def _moved(one: Figure, turn: float, at: Array) -> Figure:
+    rotation, shift = about_z(turn).astype(np.float32), np.asarray(at, np.float32)
+    move = lambda points: points @ rotation.T + shift  # noqa: E731
+    pieces, things = (
+        [piece._replace(points=move(piece.points), normals=piece.normals @ rotation.T) for piece in some]
+        for some in (one.pieces, one.things)
+    )
+    frames = {name: move(points) for name, points in one.frames.items()}
+    return one._replace(pieces=pieces, things=things, keypoints=move(one.keypoints), frames=frames)
+
+
+def _keypoints(number: int, one: Figure, camera: Camera, rays: Rays, people: Array, hw: tuple[int, int]) -> Array:
+    """(K,3) x px, y px, visibility: inside the picture, and nothing but the person itself close before it."""
+    known = np.asarray(np.isfinite(one.keypoints).all(axis=1))
+    points = np.where(known[:, None], one.keypoints, camera.position + camera.rotation[2])
+    xy = camera.pixels(points, hw)
+    ways = points - camera.position
+    z = ways @ camera.rotation[2]
+    inside = (xy >= -0.5).all(1) & (xy < np.array(hw[::-1]) - 0.5).all(1) & (z > 0)
+    hits = rays.first(camera.position, ways / np.maximum(z, 1e-6)[:, None])
+    gap = (z - hits.depth) * np.linalg.norm(ways, axis=1) / np.maximum(z, 1e-6)  # how far before the point the ray ends
+    mine = (hits.face >= 0) & (people[np.maximum(hits.face, 0)] == number)
+    seen = known & inside & mine & (gap < one.tolerance)
+    return np.concatenate([np.where(known[:, None], xy, np.nan), seen[:, None]], 1).astype(np.float32)
+
+
+def _main(person: Array, count: int) -> int:
+    """The first person, for whom the camera was placed, unless next to nothing of them is seen."""
+    seen = np.bincount(person[person >= 0], minlength=count)
+    return 0 if seen[0] > HIDDEN * seen.max() else int(seen.argmax())
+
+
+def _box(mask: Array) -> Array:
+    """x0 y0 x1 y1 px: the outer edges of a mask (H,W)."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    if not len(rows):
+        return np.full(4, np.nan, np.float32)
+    return np.array([columns[0] - 0.5, rows[0] - 0.5, columns[-1] + 0.5, rows[-1] + 0.5], np.float32)
