@@ -1,5 +1,7 @@
 """timm's names -> ours."""
 
+from typing import Any
+
 import pytest
 import timm
 import torch
@@ -62,7 +64,7 @@ def test_dinov3_answers_as_timm_does(name, hw):
     if name not in timm.list_models("vit_small_*"):
         pytest.skip(f"timm {timm.__version__} has no {name}")
     torch.manual_seed(0)
-    reference = timm.create_model(name, pretrained=False, depth=3, num_classes=0, dynamic_img_size=True).eval()
+    reference: Any = timm.create_model(name, pretrained=False, depth=3, num_classes=0, dynamic_img_size=True).eval()
     for parameter in reference.parameters():
         nn.init.normal_(parameter, std=0.1)
     ours = ViT({"dim": 384, "depth": 3, "heads": 6, "family": "dinov3"}, image_hw=(64, 64)).eval()

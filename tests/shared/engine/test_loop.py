@@ -71,7 +71,7 @@ def test_validating_saving_and_drawing_change_nothing(tiny, tmp_path, plain, sma
         "layer_decay=0.3",
         "betas=(0.5,0.9)",
         "warmup=2",
-        "optimizer=muon",
+        "optimizer=adamw",
         "schedule=constant",
         "schedule=linear",
         "clip=1e-9",
