@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from tqdm import tqdm
 
 from shared.data import tarindex
+from shared.data.options import positive, size
 from shared.data.photo import find_photos
 from shared.data.shards import write_shards
 from shared.data.sources import ccp, folder
@@ -160,7 +161,7 @@ def _parser() -> argparse.ArgumentParser:
         )
         command.set_defaults(source=source)
         command.add_argument("--out", type=Path, required=True, metavar="SHARDS", help="folder for the shards")
-        command.add_argument("--per-shard", type=_positive, default=1000, metavar="N", help="samples in a shard (default 1000)")
+        command.add_argument("--per-shard", type=positive, default=1000, metavar="N", help="samples in a shard (default 1000)")
         command.add_argument("--overwrite", action="store_true", help="delete the shards that the folder holds already")
         command.add_argument("--quiet", action="store_true", help="no progress bar")
         return command
@@ -169,7 +170,7 @@ def _parser() -> argparse.ArgumentParser:
         "folder", _folder, "Pack the photos of a folder, images only.", "folder ~/photos --out data/photos --max-side 2048"
     )
     command.add_argument("folder", type=Path, metavar="DIR", help="searched to the bottom for photos")
-    command.add_argument("--max-side", type=_positive, metavar="N", help="scale larger photos down to N pixels on the longer side")
+    command.add_argument("--max-side", type=positive, metavar="N", help="scale larger photos down to N pixels on the longer side")
 
     command = add("ccp", _ccp, "Pack Clothing Co-Parsing.", "ccp ~/ccp --out data/ccp-train --split train")
     command.add_argument("folder", type=Path, metavar="DIR", help="holds images/, labels/ and labels.json")
@@ -180,25 +181,11 @@ def _parser() -> argparse.ArgumentParser:
 
     example = "synthetic --count 1000 --seed 0 --size 256x192 --out data/synthetic --workers 2"
     command = add("synthetic", _synthetic, "Render people whose image, parts, depth, normals and keypoints agree.", example)
-    command.add_argument("--count", type=_positive, default=1000, metavar="N", help="pictures (default 1000)")
+    command.add_argument("--count", type=positive, default=1000, metavar="N", help="pictures (default 1000)")
     command.add_argument("--seed", type=int, default=0, help="another seed gives other people (default 0)")
-    command.add_argument("--size", type=_size, default=(256, 192), metavar="HxW", help="pixels, height first (default 256x192)")
-    command.add_argument("--workers", type=_positive, default=1, metavar="N", help="processes (default 1); changes no picture")
+    command.add_argument("--size", type=size, default=(256, 192), metavar="HxW", help="pixels, height first (default 256x192)")
+    command.add_argument("--workers", type=positive, default=1, metavar="N", help="processes (default 1); changes no picture")
     return parser
-
-
-def _positive(text: str) -> int:
-    number = int(text) if text.isdecimal() else 0
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} must be a whole number of at least 1")
-    return number
-
-
-def _size(text: str) -> tuple[int, int]:
-    height, cross, width = text.partition("x")
-    if not cross:
-        raise argparse.ArgumentTypeError(f"{text!r} must be height x width in pixels, such as 256x192")
-    return _positive(height), _positive(width)
 
 
 if __name__ == "__main__":

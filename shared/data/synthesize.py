@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from shared.data import tarindex
 from shared.data.fields import Sample
+from shared.data.options import positive, size
 from shared.data.shards import write_shards
 from shared.data.synthetic import NAMES, samples
 from shared.data.synthetic.camera import SHARES
@@ -157,31 +158,17 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m shared.data.synthesize", description=__doc__, formatter_class=raw)
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder for the shards")
     parser.add_argument("--sheet", type=Path, metavar="FILE", help="a picture of the samples with their truth, .png or .jpg")
-    parser.add_argument("--count", type=_positive, default=1000, metavar="N", help="samples (default 1000)")
-    parser.add_argument("--size", type=_size, default=(1024, 768), metavar="HxW", help="pixels, height first (default 1024x768)")
+    parser.add_argument("--count", type=positive, default=1000, metavar="N", help="samples (default 1000)")
+    parser.add_argument("--size", type=size, default=(1024, 768), metavar="HxW", help="pixels, height first (default 1024x768)")
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="another seed gives other people (default 0)")
     parser.add_argument("--workers", type=int, default=0, metavar="W", help="processes (default 0: this one); changes no picture")
     parser.add_argument("--shot", choices=("mix", *SHARES), default="mix", help="how much of people is seen (default mix)")
     parser.add_argument(
         "--photos", type=Path, metavar="DIR", help="photos without people, that half of the pictures get behind them"
     )
-    parser.add_argument("--per-shard", type=_positive, default=500, metavar="N", help="samples in a shard (default 500)")
+    parser.add_argument("--per-shard", type=positive, default=500, metavar="N", help="samples in a shard (default 500)")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     return parser
-
-
-def _positive(text: str) -> int:
-    number = int(text) if text.isdecimal() else 0
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} must be a whole number of at least 1")
-    return number
-
-
-def _size(text: str) -> tuple[int, int]:
-    height, cross, width = text.partition("x")
-    if not cross:
-        raise argparse.ArgumentTypeError(f"{text!r} must be height x width in pixels, such as 256x192")
-    return _positive(height), _positive(width)
 
 
 if __name__ == "__main__":
