@@ -20,6 +20,7 @@ train = dict(shards="data/humans/train")
 val = dict(shards="data/humans/val", limit=None)
 framing = None  # whole, boxes; None: as the tasks want it
 jitter = dict(type=Jitter)
+backdrops = None  # dict(type=Backdrops, photos="folder"): people before other places
 photometric = dict(type=Photometric)
 
 lr = 5e-4

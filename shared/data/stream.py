@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from shared.data.backdrops import NEEDS as BACKDROPS_NEED
+from shared.data.backdrops import Backdrops
 from shared.data.fields import FIELDS, Sample, warp
 from shared.data.order import Order
 from shared.data.photometric import Photometric
@@ -32,6 +34,7 @@ class Stream(Dataset):
         wanted: the fields that the model needs beside the image.
         framing: `whole`, the picture; `boxes`, the person in its box, as far as it has one.
         jitter: how far views stray; None: not at all.
+        backdrops: what people are put before; None: nothing but what the pictures show.
         photometric: how colours change; None: not at all.
         seed: of the order and of every change.
         window: shards that are shuffled together.
@@ -48,6 +51,7 @@ class Stream(Dataset):
         wanted: Wanted | None = None,
         framing: str = "whole",
         jitter: Jitter | None = None,
+        backdrops: Backdrops | None = None,
         photometric: Photometric | None = None,
         seed: int = 0,
         window: int = 16,
@@ -55,7 +59,9 @@ class Stream(Dataset):
         self.shards = Shards(shards)
         self.size: Size = (int(size[0]), int(size[1]))
         self.wanted = (wanted or Wanted({})).over(self.shards)
-        self.framing, self.jitter, self.photometric, self.seed = framing, jitter, photometric, seed
+        self.framing, self.jitter, self.backdrops, self.photometric, self.seed = framing, jitter, backdrops, photometric, seed
+        self.kept = self.wanted.reads  # what a batch holds
+        self.reads = self.kept | BACKDROPS_NEED if backdrops is not None else self.kept
         self.order = Order(self.shards.counts, seed=seed, window=window)
 
     def __len__(self) -> int:
@@ -68,6 +74,9 @@ class Stream(Dataset):
         if self.jitter is not None:
             view = self.jitter(view, rng)
         seen = warp(sample, view, swaps=self.wanted.swaps)
+        if self.backdrops is not None:
+            seen["image"] = self.backdrops(seen, rng)
+            seen = {name: value for name, value in seen.items() if name in self.kept}
         if self.photometric is not None:
             seen["image"] = self.photometric(seen["image"], rng)
         return tensors(seen, self.wanted.fill(seen, self.size)) | {"position": torch.tensor(position)}
@@ -76,7 +85,7 @@ class Stream(Dataset):
         for attempt in range(TRIES):
             index = self.order[position + attempt]
             try:
-                return self.wanted.translate(self.shards.read(index, only=self.wanted.reads))
+                return self.wanted.translate(self.shards.read(index, only=self.reads))
             except DamagedSample as error:
                 log.warning("%s; the next sample takes its place", error)
         raise DamagedSample(f"{TRIES} samples in a row are damaged, the last is {self.shards.key(index)!r}; pack the shards again")

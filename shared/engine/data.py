@@ -23,13 +23,14 @@ def framing(tasks: Sequence[Task], given: str | None = None) -> str:
 
 
 def training(config: Mapping[str, Any], tasks: Sequence[Task], size: Size) -> Stream:
-    """The stream of `train`, changed as `jitter` and `photometric` say."""
+    """The stream of `train`, changed as `jitter`, `backdrops` and `photometric` say."""
     return Stream(
         config["train"]["shards"],
         size=size,
         wanted=wanted(tasks),
         framing=framing(tasks, config.get("framing")),
         jitter=build(config["jitter"]),
+        backdrops=build(config["backdrops"]),
         photometric=build(config["photometric"]),
         seed=config["seed"],
     )
@@ -37,7 +38,7 @@ def training(config: Mapping[str, Any], tasks: Sequence[Task], size: Size) -> St
 
 def plain_training(config: Mapping[str, Any], tasks: Sequence[Task], size: Size) -> Stream:
     """The same samples as they are, for trivial answers."""
-    return training({**config, "jitter": None, "photometric": None}, tasks, size)
+    return training({**config, "jitter": None, "backdrops": None, "photometric": None}, tasks, size)
 
 
 def validation(config: Mapping[str, Any], tasks: Sequence[Task], size: Size) -> Indexed | None:

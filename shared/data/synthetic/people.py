@@ -15,9 +15,8 @@ from shared.data.synthetic.poses import pose
 from shared.data.synthetic.rig import Posed, Rig
 from shared.data.synthetic.store import Store
 
-FINENESS = MappingProxyType(
-    {"full": (1, 0.8), "group": (1, 0.6), "upper": (None, 1.2), "face": (None, 2.0)}
-)  # of cloth and of hair
+FINENESS = MappingProxyType({"full": (1, 0.8), "group": (1, 0.6), "upper": (None, 1.2), "face": (None, 2.0)})  # of cloth, of hair
+COARSE = MappingProxyType({"full": (0, 0.4), "group": (0, 0.3), "upper": (1, 0.6), "face": (1, 1.0)})  # for small pictures
 
 
 class Figure(NamedTuple):
@@ -32,8 +31,8 @@ class Figure(NamedTuple):
     facts: dict[str, object]  # what was drawn, as JSON can hold it
 
 
-def figure(rng: np.random.Generator, shot: str = "full") -> Figure:
-    """An adult, clothed, at the origin; the shot says how fine cloth and hair are cut."""
+def figure(rng: np.random.Generator, shot: str = "full", *, coarse: bool = False) -> Figure:
+    """An adult, clothed, at the origin; the shot and whether `coarse` will do say how fine cloth and hair are cut."""
     who_rng, pose_rng, look_rng, cloth_rng, hair_rng, worn_rng, seat_rng = rng.spawn(7)
     rig = Rig.load()
     identity = rig.adult(who_rng)
@@ -41,7 +40,7 @@ def figure(rng: np.random.Generator, shot: str = "full") -> Figure:
     rest, heads = rig.rest(identity, held.expression)
     posed = rig.pose(rest, heads, held.rotations, held.root)
     worn = look(look_rng, feminine=1 - identity.gender, old=float(np.clip((identity.age - 2 / 3) * 3, 0, 1)))
-    levels, detail = FINENESS[shot]
+    levels, detail = (COARSE if coarse else FINENESS)[shot]
     pieces = dress(rig, rest, posed, worn, cloth_rng, levels=levels)
     pieces += hair(rig, rest, posed, worn, hair_rng, detail=detail)
     pieces += accessories(rig, rest, posed, worn, worn_rng)

@@ -3,6 +3,7 @@
 The maps of a sample show everybody in the picture; its keypoints and its box are those of the main person.
 """
 
+import functools
 import itertools
 import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
@@ -29,6 +30,7 @@ from shared.data.synthetic.sky import photo
 TOUCH = 0.04  # metres that people keep from each other, measured between some of the points on them
 HIDDEN = 0.15  # of the most visible person: who shows less is not the main one
 BEYOND = 0.35  # of the frame, on each side of it, where people still cast shadows into the picture
+SMALL = 256  # pixels of the longer side up to which nobody sees how fine cloth and hair are cut
 SHOTS = ("mix", *SHARES)
 ON_PHOTO = 0.5  # share of pictures before a photo, where there are photos
 
@@ -139,8 +141,12 @@ def point_map(view: View) -> Array:
 def person(
     seed: int | Sequence[int], hw: tuple[int, int] = (256, 192), *, shot: str = "mix", photos: Sequence[Path] = ()
 ) -> Sample:
-    """A random picture of people with every field of FIELDS; the same seed shows the same people at every size (H, W)."""
-    return sample(look(setting(seed, shot=shot, photos=photos), hw))
+    """A random picture of people with every field of FIELDS.
+
+    The same seed shows the same people at every size (H, W), with cloth and hair cut coarser in pictures of at most SMALL pixels.
+    """
+    make = functools.partial(figure, coarse=max(hw) <= SMALL)
+    return sample(look(setting(seed, shot=shot, make=make, photos=photos), hw))
 
 
 def samples(
