@@ -13,6 +13,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from shared.data import geometric
+from shared.data.backdrops import Backdrops
 from shared.data.order import Positions
 from shared.data.photometric import Photometric
 from shared.data.shards import DamagedSample, Shards, write_shards
@@ -185,6 +186,7 @@ CHANGES = {
     "wanted": Wanted({"depth": None}),
     "framing": "boxes",
     "jitter": None,
+    "backdrops": Backdrops(),
     "photometric": None,
     "seed": 9,
     "window": 1,
