@@ -51,7 +51,7 @@ def test_every_part_of_a_sensor_changes_the_photo(change):
     assert np.abs(expose(*scene(), PLAIN).astype(int) - expose(*scene(), PLAIN._replace(**change))).mean() > 0.2
 
 
-@pytest.mark.parametrize("contrast", [0.8, 1.0])
+@pytest.mark.parametrize("contrast", [1.0, 1.3])
 def test_levels_bring_a_dull_picture_to_the_tones_that_are_wanted(contrast):
     low, high = np.percentile(tones(expose(*scene(contrast), PLAIN._replace(levels=(0.05, 0.95, 1.0)))), (1, 99))
     assert low == pytest.approx(0.05, abs=0.03)
