@@ -134,6 +134,15 @@ def test_a_pattern_of_cloth_stays_between_its_two_colours(name):
     assert name == "plain" or np.ptp(found) > 0.2
 
 
+@pytest.mark.parametrize("name", [name for name in PATTERNS if name not in ("plain", "halves")])
+def test_a_pattern_finer_than_a_pixel_is_seen_as_one_colour(name):
+    rest = np.random.default_rng(0).uniform(-1, 1, (400, 3)).astype(np.float32)
+    cloth = material("cloth", colour=(0.2, 0.2, 0.2), second=(0.6, 0.6, 0.6), pattern=name, period=0.01)
+    near, far = (surface(cloth, rest, rest, np.full(400, size, np.float32)).albedo[:, 0] for size in (0.0005, 0.02))
+    assert far.std() < 0.35 * near.std()
+    assert far.mean() == pytest.approx(near.mean(), abs=0.04)
+
+
 def test_noise_is_the_same_everywhere_it_is_asked_and_has_unit_spread():
     points = np.random.default_rng(0).uniform(-50, 50, (20000, 3)).astype(np.float32)
     assert np.array_equal(noise(points, octaves=3), noise(points, octaves=3))
