@@ -73,7 +73,7 @@ def pattern(row: Array, column: Array) -> Array:
     """
     mixed = (row // PERIOD * 374761393 + column // PERIOD * 668265263) & 0x7FFFFFFF  # any hash would do
     mixed = ((mixed ^ (mixed >> 13)) * 1274126177) & 0x7FFFFFFF
-    inside = ((mixed ^ (mixed >> 16)) & 0xFFFF) / np.float32(65536)
+    inside = 0.25 + ((mixed ^ (mixed >> 16)) & 0xFFFF) / np.float32(131072)  # half of the unit: more would be grain
     return (_ORDER[(row % PERIOD) * PERIOD + column % PERIOD] + inside).astype(np.float32)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from shared.data.synthetic.mesh import Array
 
-BRIGHTEST = 1.0  # radiance that the bright parts of people may have in a picture of middle brightness
+BRIGHTEST = 0.85  # radiance that the bright parts of people may have in a picture of middle brightness
 STEEPEST = 1.9  # how much the levels may stretch the tones of a flat picture
 LONG = 512  # pixels of the longer side for which blurs are given; they grow with the picture
 
@@ -41,7 +41,7 @@ def sensor(rng: np.random.Generator) -> Sensor:
         (float(rng.uniform(1, 5)) if rng.random() < 0.1 else 0.0, float(rng.uniform(0, np.pi))),
         float(rng.uniform(0, 0.35)),
         float(rng.uniform(0.9, 1.2)),
-        (float(rng.uniform(0, 0.08)), float(rng.uniform(0.86, 1.03)), float(min(rng.uniform(0.3, 1.3), 1.0))),
+        (float(rng.uniform(0, 0.08)), float(rng.uniform(0.82, 1.01)), float(min(rng.uniform(0.3, 1.3), 1.0))),
         float(rng.uniform(0.75, 1.2)) if rng.random() < 0.94 else 0.0,
         (float(np.exp(rng.uniform(-7, -4.3))), float(np.exp(rng.uniform(-8, -5.3)))),
         float(rng.uniform(0, 1.0)) if rng.random() < 0.7 else 0.0,
