@@ -27,7 +27,8 @@ WARDROBE = np.array(
         (0.17, 0.02, 0.035),  # burgundy
     ]
 )
-PATTERNS = {"plain": 0.44, "heather": 0.1, "stripe": 0.13, "upright": 0.05, "plaid": 0.08, "check": 0.05, "dots": 0.05}
+WORN = np.array([0.24, 0.2, 0.1, 0.09, 0.11, 0.08, 0.05, 0.04, 0.05, 0.04])  # how common each of them is
+PATTERNS = {"plain": 0.5, "heather": 0.12, "stripe": 0.12, "upright": 0.05, "plaid": 0.08, "check": 0.05, "dots": 0.05}
 PATTERNS |= {"camo": 0.03, "print": 0.05, "halves": 0.02}
 
 
@@ -52,10 +53,11 @@ def hair_colour(rng: np.random.Generator, old: float, tone: float) -> Array:
 
 
 def dye(rng: np.random.Generator) -> Array:
-    """A linear albedo (3,) of cloth: half the time a usual one, otherwise any hue."""
-    if rng.random() < 0.5:
-        return np.clip(WARDROBE[rng.integers(len(WARDROBE))] * rng.uniform(0.7, 1.3), 0.01, 0.85)
-    hue, strength, value = rng.random(), rng.uniform(0.1, 0.9), rng.uniform(0.08, 0.75)
+    """A linear albedo (3,) of cloth: mostly a usual one, otherwise any hue, dull or strong."""
+    if rng.random() < 0.62:
+        return np.clip(WARDROBE[rng.choice(len(WARDROBE), p=WORN)] * rng.uniform(0.7, 1.3), 0.01, 0.85)
+    strength = rng.uniform(0.05, 0.55) if rng.random() < 0.6 else rng.uniform(0.55, 0.95)
+    hue, value = rng.random(), rng.uniform(0.06, 0.75)
     wheel = 0.5 + 0.5 * np.cos(2 * np.pi * (hue + np.array([0, 1 / 3, 2 / 3])))
     return value * (1 - strength * (1 - wheel)) * 0.95
 
@@ -71,7 +73,7 @@ def cloth(rng: np.random.Generator, colour: Array | None = None, pattern: str | 
         colour=first,
         second=first * shade if drawn == "heather" else second,  # yarns of one dye
         pattern=drawn,
-        period=rng.uniform(0.02, 0.14),
+        period=float(np.exp(rng.uniform(np.log(0.012), np.log(0.1)))),
         angle=float(rng.choice([0, 0, 0, np.pi / 4, 0.6])),
         gloss=rng.uniform(0.005, 0.04),
         offset=rng.uniform(0, 9, 3),

@@ -67,13 +67,19 @@ def _toward(around: float, height: float) -> Array:
 
 
 def pattern(row: Array, column: Array) -> Array:
-    """Which of the PERIOD ** 2 samples a pixel takes: (N,) int."""
-    return _ORDER[(row % PERIOD) * PERIOD + column % PERIOD]
+    """Where in the spiral of PERIOD ** 2 samples a pixel looks: (N,) float32, one in every unit for each block of pixels.
+
+    The place within its unit differs from block to block, or a soft shadow would be seen as the edges of 16 hard ones.
+    """
+    mixed = (row // PERIOD * 374761393 + column // PERIOD * 668265263) & 0x7FFFFFFF  # any hash would do
+    mixed = ((mixed ^ (mixed >> 13)) * 1274126177) & 0x7FFFFFFF
+    inside = 0.25 + ((mixed ^ (mixed >> 16)) & 0xFFFF) / np.float32(131072)  # half of the unit: more would be grain
+    return (_ORDER[(row % PERIOD) * PERIOD + column % PERIOD] + inside).astype(np.float32)
 
 
 def _spiral(index: Array) -> tuple[Array, Array]:
-    """Even points of the unit disc (N,), (N,) by sample."""
-    radius, angle = np.sqrt((index + 0.5) / PERIOD**2), index * 2.399963
+    """Even points of the unit disc (N,), (N,) by place in the spiral."""
+    radius, angle = np.sqrt(index * np.float32(1 / PERIOD**2)), index * np.float32(2.399963)
     return (radius * np.cos(angle)).astype(np.float32), (radius * np.sin(angle)).astype(np.float32)
 
 

@@ -48,7 +48,7 @@ def surface(what: Material, rest: Array, extra: Array, footprint: Array) -> Surf
     if what.kind == "ground":
         albedo = look_up(values["texture"], rest[:, :2], footprint)
         return Surface(albedo, np.full(len(rest), values["gloss"], np.float32), values["glow"])
-    albedo, gloss = _LOOKS[what.kind](values, rest, extra)
+    albedo, gloss = _LOOKS[what.kind](values, rest, extra, footprint)
     shine = np.broadcast_to(np.asarray(gloss, np.float32), len(rest))
     return Surface(np.clip(albedo, 0.003, 0.97).astype(np.float32), shine, 0.0)
 
@@ -75,11 +75,11 @@ def noise(points: Array, *, octaves: int = 1, seed: int = 0) -> Array:
     return map_coordinates(lattice, moved.T, order=1, mode="grid-wrap", prefilter=False)
 
 
-def _skin(values: Mapping[str, Any], rest: Array, extra: Array) -> tuple[Array, Array]:
+def _skin(values: Mapping[str, Any], rest: Array, extra: Array, footprint: Array) -> tuple[Array, Array]:
     base, hair = np.asarray(values["colour"], np.float32), np.asarray(values["hair"], np.float32)
     lip = base * (0.82, 0.5, 0.5) if values["lip"] is None else np.asarray(values["lip"], np.float32)
     lips, growth, blush, mouth, nails = extra.T[..., None]
-    mottle, fine = noise(rest * 22, octaves=3, seed=values["seed"])[:, None], noise(rest * 420, seed=3)[:, None]
+    mottle, fine = noise(rest * 22, octaves=3, seed=values["seed"])[:, None], _grain(rest * 420, footprint * 420)[:, None]
     albedo = base * (1 + 0.04 * mottle + 0.025 * fine)
     red = np.clip(0.55 * blush * values["redness"] + 0.05 * mottle, 0, 1)
     albedo = albedo * (1 - red * np.array([0.02, 0.24, 0.22], np.float32))
@@ -96,7 +96,7 @@ def _skin(values: Mapping[str, Any], rest: Array, extra: Array) -> tuple[Array, 
     return albedo, values["gloss"] * (1 + 0.4 * mottle[:, 0]) + 0.1 * on_lip[:, 0] + 0.12 * nail[:, 0]
 
 
-def _eye(values: Mapping[str, Any], rest: Array, extra: Array) -> tuple[Array, float]:
+def _eye(values: Mapping[str, Any], rest: Array, extra: Array, footprint: Array) -> tuple[Array, float]:
     way = rest / np.maximum(np.linalg.norm(rest, axis=1, keepdims=True), 1e-9)
     angle, around = np.arccos(np.clip(-way[:, 1], -1, 1)), np.arctan2(way[:, 2], way[:, 0])
     fibre = 0.8 + 0.2 * np.sin(around * 37 + 3 * noise(rest * 300))
@@ -108,28 +108,36 @@ def _eye(values: Mapping[str, Any], rest: Array, extra: Array) -> tuple[Array, f
     return np.where((angle < 0.2)[:, None], np.float32(0.008), albedo), 0.7
 
 
-def _plain(values: Mapping[str, Any], rest: Array, extra: Array) -> tuple[Array, float]:
+def _plain(values: Mapping[str, Any], rest: Array, extra: Array, footprint: Array) -> tuple[Array, float]:
     return np.broadcast_to(np.asarray(values["colour"], np.float32), rest.shape), values["gloss"]
 
 
-def _hair(values: Mapping[str, Any], rest: Array, extra: Array) -> tuple[Array, Array]:
+def _hair(values: Mapping[str, Any], rest: Array, extra: Array, footprint: Array) -> tuple[Array, Array]:
     shine = values["gloss"] * 0.6 * np.clip(extra[:, 0], 0, 1.3) ** 3  # by the strand, or a head would shine like a helmet
     return np.asarray(values["colour"], np.float32) * (extra[:, :1] * (0.5 + 0.75 * extra[:, 1:2])), shine
 
 
-def _cloth(values: Mapping[str, Any], rest: Array, extra: Array) -> tuple[Array, float]:
+def _cloth(values: Mapping[str, Any], rest: Array, extra: Array, footprint: Array) -> tuple[Array, float]:
     c, s = np.cos(values["angle"]), np.sin(values["angle"])
     side, height = rest[:, 0] + 0.6 * rest[:, 1] + values["offset"][0], rest[:, 2] + values["offset"][2]
     across, along = side * c + height * s, height * c - side * s
     turn = np.float32(2 * np.pi / values["period"])
     pattern = PATTERNS[values["pattern"]](across * turn, along * turn, rest / values["period"], values["seed"])
     first, second = (np.asarray(values[name], np.float32) for name in ("colour", "second"))
-    share = np.asarray(pattern, np.float32)[:, None]
-    albedo = first + share * (second - first)
-    weave = 0.05 * noise(rest * np.array([800, 800, 400], np.float32), seed=1) + 0.05 * noise(
-        rest * 9, octaves=4, seed=values["seed"]
-    )
-    return albedo * (1 + weave[:, None]), values["gloss"]
+    share = np.asarray(pattern, np.float32)
+    blurred = np.clip(footprint * np.float32(3 / values["period"]) - 1, 0, 1) * (values["pattern"] != "halves")
+    share = share + blurred * (_mean(values["pattern"]) - share)  # what is finer than a pixel is seen as its mean
+    albedo = first + share[:, None] * (second - first)
+    weave = _grain(rest * np.array([800, 800, 400], np.float32), footprint * 500, seed=1)
+    worn = noise(rest * 6, octaves=4, seed=values["seed"])
+    return albedo * (1 + 0.06 * weave + 0.02 * worn)[:, None], values["gloss"]
+
+
+def _grain(points: Array, footprint: Array, *, seed: int = 3) -> Array:
+    """Noise (N,) of the finest things, without those that a pixel covers many of: footprint (N,) in the unit of points (N,3)."""
+    seen, out = np.flatnonzero(footprint < 1.5), np.zeros(len(points), np.float32)
+    out[seen] = noise(points[seen], seed=seed) * np.minimum(1.5 - footprint[seen], 1)
+    return out
 
 
 Pattern = Callable[
@@ -149,4 +157,14 @@ PATTERNS: Mapping[str, Pattern] = MappingProxyType(
         "halves": lambda u, v, p, k: v > 0,
     }
 )
+
+
+@functools.cache
+def _mean(pattern: str) -> np.float32:
+    """The share of a pattern that has the second colour."""
+    points = np.random.default_rng(0).uniform(0, 16, (4096, 3)).astype(np.float32)
+    turns = points * np.float32(2 * np.pi)
+    return np.float32(np.mean(PATTERNS[pattern](turns[:, 0], turns[:, 1], points, 0)))
+
+
 _LOOKS = MappingProxyType({"skin": _skin, "eye": _eye, "plain": _plain, "hair": _hair, "cloth": _cloth})

@@ -7,7 +7,8 @@ import numpy as np
 
 from shared.data.synthetic.mesh import Array
 
-BRIGHTEST = 0.75  # radiance that the bright parts of people may have in a picture of middle brightness
+BRIGHTEST = 0.85  # radiance that the bright parts of people may have in a picture of middle brightness
+STEEPEST = 1.9  # how much the levels may stretch the tones of a flat picture
 LONG = 512  # pixels of the longer side for which blurs are given; they grow with the picture
 
 
@@ -21,8 +22,10 @@ class Sensor(NamedTuple):
     streak: tuple[float, float]  # length and angle of motion blur
     vignette: float  # share of light lost in the corners
     contrast: float
+    levels: tuple[float, float, float]  # tones of the darkest and brightest hundredth, and how far a picture is brought there
     saturation: float
     noise: tuple[float, float]  # of the photons and of the electronics
+    sharpening: float  # share of what is finer than a pixel or two that is added once more
     grain: int  # pixels over which the noise hangs together
     quality: int  # of a JPEG in between; 0 for none
     seed: int  # of the noise
@@ -37,9 +40,11 @@ def sensor(rng: np.random.Generator) -> Sensor:
         float(rng.uniform(0.3, 0.6)) if rng.random() < 0.86 else float(rng.uniform(0.6, 1.5)),
         (float(rng.uniform(1, 5)) if rng.random() < 0.1 else 0.0, float(rng.uniform(0, np.pi))),
         float(rng.uniform(0, 0.35)),
-        float(rng.uniform(0.85, 1.25)),
-        float(rng.uniform(0.75, 1.25)) if rng.random() < 0.94 else 0.0,
-        (float(rng.uniform(0.002, 0.016)), float(rng.uniform(0.0005, 0.006))),
+        float(rng.uniform(0.9, 1.2)),
+        (float(rng.uniform(0, 0.08)), float(rng.uniform(0.82, 1.01)), float(min(rng.uniform(0.3, 1.3), 1.0))),
+        float(rng.uniform(0.75, 1.2)) if rng.random() < 0.94 else 0.0,
+        (float(np.exp(rng.uniform(-7, -4.3))), float(np.exp(rng.uniform(-8, -5.3)))),
+        float(rng.uniform(0, 1.0)) if rng.random() < 0.7 else 0.0,
         int(rng.integers(1, 3)),
         int(rng.integers(35, 96)) if rng.random() < 0.5 else 0,
         int(rng.integers(2**31)),
@@ -64,13 +69,16 @@ def expose(people: Array, behind: Array, alpha: Array, how: Sensor) -> Array:
         picture = cv2.filter2D(picture, -1, _streak(how.streak[0] * scale, how.streak[1]))
     if how.vignette:
         picture *= _vignette(people.shape[:2], how.vignette)[..., None]
-    rng = np.random.default_rng(how.seed)
+    rng, levels = np.random.default_rng(how.seed), _levels(picture, how)
     out = np.empty(picture.shape, np.uint8)
     for top in range(0, len(picture), 256):  # in strips, for the memory
         strip = slice(top, top + 256)
-        out[strip] = _develop(picture[strip], how, rng)
-    if how.quality:
-        coded = cv2.imencode(".jpg", out[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, how.quality])[1]
+        out[strip] = _develop(picture[strip], how, levels, rng)
+    if how.sharpening:
+        out = cv2.addWeighted(out, 1 + how.sharpening, cv2.GaussianBlur(out, (0, 0), max(0.8, scale)), -how.sharpening, 0)
+    if how.quality:  # of a large picture: a small one was shrunk after it was stored
+        quality = round(100 - (100 - how.quality) * min(max(scale, 0.3), 1))
+        coded = cv2.imencode(".jpg", out[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
         out = np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR_RGB), np.uint8)
     return out
 
@@ -109,16 +117,32 @@ def _vignette(hw: tuple[int, int], loss: float) -> Array:
     return 1 - np.float32(loss / 2) * (y[:, None] ** 2 + x[None] ** 2)
 
 
-def _develop(linear: Array, how: Sensor, rng: np.random.Generator) -> Array:
-    """Noise, tone curve, colours and bytes of rows (R,W,3)."""
+def _film(linear: Array) -> Array:
+    """Narkowicz' fit of the ACES film curve."""
+    x = np.clip(linear, 0, None) * np.float32(0.85)
+    return x * (2.51 * x + 0.03) / (x * (2.43 * x + 0.59) + 0.14)
+
+
+def _levels(linear: Array, how: Sensor) -> tuple[np.float32, np.float32]:
+    """Slope and offset of tones that bring the darkest and the brightest hundredth of a picture (H,W,3) near what is wanted."""
+    step = max(1, linear.shape[0] * linear.shape[1] // 20_000)
+    tones = (_film(linear.reshape(-1, 3)[::step]) ** (1 / 2.2)).mean(1)
+    dark, bright = np.percentile(tones, (1, 99))
+    low, high, share = how.levels
+    slope = 1 + share * (min((high - low) / max(bright - dark, 0.05), STEEPEST) - 1)
+    middle = (dark + bright) / 2
+    return np.float32(slope), np.float32(middle + share * ((low + high) / 2 - middle) - slope * middle)
+
+
+def _develop(linear: Array, how: Sensor, levels: tuple[np.float32, np.float32], rng: np.random.Generator) -> Array:
+    """Noise, tone curve, levels (slope, offset), colours and bytes of rows (R,W,3)."""
     h, w = linear.shape[:2]
     grains = rng.standard_normal((-(-h // how.grain), -(-w // how.grain), 3), np.float32)
     if how.grain > 1:
         grains = cv2.resize(grains, (w, h), interpolation=cv2.INTER_LINEAR) * 1.4
-    x = np.clip(linear, 0, None) * np.float32(0.85)
-    x = x * (2.51 * x + 0.03) / (x * (2.43 * x + 0.59) + 0.14)  # Narkowicz' fit of the ACES film curve
+    x = _film(linear)
     x += grains * (how.noise[0] * np.sqrt(x) + how.noise[1])
-    x = np.clip(x, 0, 1) ** np.float32(1 / 2.2)
+    x = np.clip(x, 0, 1) ** np.float32(1 / 2.2) * levels[0] + levels[1]
     grey = x @ np.array([0.299, 0.587, 0.114], np.float32)
     x = grey[..., None] + (x - grey[..., None]) * np.float32(how.saturation)
     x = np.float32(0.45) + (x - np.float32(0.45)) * np.float32(how.contrast)

@@ -153,11 +153,13 @@ def ribbons(lines: Array, outward: Array, width: Array | float, part: str, paint
     """
     count, knots, _ = lines.shape
     along = np.linspace(0, 1, knots)
-    side = np.cross(np.gradient(lines, axis=1), outward)
+    way = np.gradient(lines, axis=1)
+    way /= np.maximum(np.linalg.norm(way, axis=2, keepdims=True), 1e-9)
+    side = np.cross(way, outward)
     side /= np.maximum(np.linalg.norm(side, axis=2, keepdims=True), 1e-9)
     half = np.broadcast_to(width, count)[:, None] * (1 - 0.75 * along**2) / 2
     points = np.stack([lines - side * half[..., None], lines + side * half[..., None]], 2).reshape(-1, 3)
-    normals = outward / np.maximum(np.linalg.norm(outward, axis=2, keepdims=True), 1e-9)
+    normals = np.cross(side, way)  # of the band itself, so that normals are the slope of depth
     start = 2 * (np.arange(count)[:, None] * knots + np.arange(knots - 1)).ravel()
     faces = np.concatenate([np.stack([start, start + 1, start + 2], 1), np.stack([start + 1, start + 3, start + 2], 1)])
     extra = np.stack([np.repeat(bright, 2 * knots), np.tile(np.repeat(along, 2), count)], 1)

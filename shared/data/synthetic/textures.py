@@ -12,6 +12,8 @@ import numpy as np
 from shared.data.synthetic.mesh import Array
 
 SIDE = 256
+HUES = ((0.085, 0.03, 1.0), (0.59, 0.04, 0.7), (0.25, 0.06, 0.6), (0.0, 0.03, 1.0), (0.0, 0.5, 0.4))  # mean, spread, strength
+COMMON = (0.56, 0.17, 0.1, 0.07, 0.1)  # of each of HUES
 ROW = 8192  # cv2.remap takes no more than 32767 columns
 
 
@@ -63,19 +65,29 @@ def cloud(rng: np.random.Generator, cells: int | tuple[int, int] = 4, octaves: i
 
 
 def colour(rng: np.random.Generator, kind: str = "any") -> Array:
-    """A linear albedo (3,): any, pale (walls), wood (also near skin), dark, green or vivid."""
-    hue, saturation, value = rng.random(), rng.random() ** 2 * 0.8, rng.uniform(0.05, 0.9)
+    """A linear albedo (3,): any, pale (walls), wood (also near skin), dark, green or vivid.
+
+    What people build is mostly grey, cream and brown, sometimes dull blue or green, and now and then a thing is of a strong colour.
+    """
+    hue, share = _hue(rng)
+    saturation, value = share * rng.random() ** 1.6 * 0.6, rng.uniform(0.05, 0.9)
+    if rng.random() < 0.07 or kind == "vivid":
+        hue, saturation, value = rng.random(), rng.uniform(0.45, 0.9), rng.uniform(0.25, 0.85)
     if kind == "pale":
-        saturation, value = saturation * 0.4, rng.uniform(0.5, 0.9)
+        saturation, value = min(saturation, 0.6) * 0.4, rng.uniform(0.5, 0.95)
     elif kind == "wood":
-        hue, saturation, value = rng.uniform(0.03, 0.11), rng.uniform(0.25, 0.75), rng.uniform(0.08, 0.8)
+        hue, saturation, value = rng.uniform(0.03, 0.11), rng.uniform(0.2, 0.7), rng.uniform(0.08, 0.8)
     elif kind == "dark":
-        saturation, value = saturation * 0.6, rng.uniform(0.03, 0.25)
+        saturation, value = min(saturation, 0.6) * 0.6, rng.uniform(0.03, 0.25)
     elif kind == "green":
-        hue, saturation, value = rng.uniform(0.17, 0.38), rng.uniform(0.35, 0.8), rng.uniform(0.1, 0.5)
-    elif kind == "vivid":
-        saturation, value = rng.uniform(0.5, 0.95), rng.uniform(0.3, 0.9)
-    return np.array(colorsys.hsv_to_rgb(hue, saturation, value), np.float32) ** 1.5
+        hue, saturation, value = rng.normal(0.215, 0.035), rng.uniform(0.2, 0.65), rng.uniform(0.1, 0.45)
+    return np.array(colorsys.hsv_to_rgb(hue % 1, saturation, value), np.float32) ** 1.5
+
+
+def _hue(rng: np.random.Generator) -> tuple[float, float]:
+    """A hue as it is found indoors and in towns, 0..1 from red, and how strong it may be."""
+    middle, spread, share = HUES[int(rng.choice(len(HUES), p=COMMON))]
+    return float(rng.normal(middle, spread)), share
 
 
 def _mixed(first: Array, second: Array, share: Array) -> Array:
@@ -186,7 +198,7 @@ def books(rng: np.random.Generator) -> Array:
         while x < SIDE:
             width, top = int(rng.integers(4, 22)), int((y1 - y0) * rng.uniform(0.1, 0.4))
             if rng.random() < 0.88:
-                back = colour(rng, str(rng.choice(["any", "vivid", "dark", "wood"])))
+                back = colour(rng, str(rng.choice(["any", "any", "vivid", "dark", "pale", "wood"])))
                 picture[y0 + top : y1, x : x + width] = back * rng.uniform(0.8, 1.1, (1, len(range(x, min(x + width, SIDE))), 1))
                 if width > 7:
                     picture[y0 + top + 6 : y0 + top + 12, x + 2 : x + width - 2] = colour(rng)
@@ -200,7 +212,7 @@ def poster(rng: np.random.Generator) -> Array:
     _, y = _grid()
     picture = _mixed(colour(rng), colour(rng), y + 0.4 * cloud(rng, 3, 5)).astype(np.float32)
     for _ in range(int(rng.integers(3, 14))):
-        paint = tuple(float(v) for v in colour(rng, str(rng.choice(["any", "vivid", "wood", "dark"]))))
+        paint = tuple(float(v) for v in colour(rng, str(rng.choice(["any", "any", "vivid", "wood", "dark", "pale"]))))
         at, size = tuple(int(v) for v in rng.integers(0, SIDE, 2)), tuple(int(v) for v in rng.integers(6, 80, 2))
         kind = rng.integers(4)
         if kind == 0:

@@ -118,6 +118,19 @@ def test_brows_and_lashes_are_where_they_belong(seed):
     assert len(lash_right.points) == len(lash_left.points)
 
 
+@pytest.mark.parametrize(("style", "most"), [("short", 8), ("bob", 8), ("long", 8), ("ponytail", 8), ("bun", 8), ("curly", 20)])
+def test_normals_of_hair_are_those_of_its_own_triangles(style, most):
+    """Depth and normals are of one surface, the bands: degrees by which half of the triangles of all hair differ at most."""
+    found = []
+    for one in grown(6, style=style, beard="none"):
+        corners = one.points[one.faces].astype(float)
+        flat = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+        smooth = one.normals[one.faces].mean(1)
+        size = np.linalg.norm(flat, axis=1) * np.linalg.norm(smooth, axis=1)
+        found.append(np.abs((flat * smooth).sum(1)) / np.maximum(size, 1e-12))
+    assert np.degrees(np.arccos(np.clip(np.median(np.concatenate(found)), 0, 1))) < most
+
+
 def test_hair_turns_with_its_wearer():
     rig, rest, posed, one = person(1, style="long", beard="full")
     turn = np.array([[0, -1, 0], [1, 0, 0], [0, 0, 1]], np.float32)

@@ -106,7 +106,13 @@ def test_odd_sizes_are_drawn(world, ahead, sphere, hw):
 
 def test_every_block_of_pixels_looks_at_all_of_the_lamp():
     rows, columns = np.mgrid[3 : 3 + PERIOD, 6 : 6 + PERIOD]
-    assert sorted(pattern(rows.ravel(), columns.ravel())) == list(range(PERIOD**2))
+    assert sorted(np.floor(pattern(rows.ravel(), columns.ravel()))) == list(range(PERIOD**2))
+
+
+def test_blocks_of_pixels_look_at_different_points_of_the_lamp():
+    rows, columns = np.mgrid[0 : 16 * PERIOD : PERIOD, 0 : 16 * PERIOD : PERIOD]
+    within = pattern(rows.ravel(), columns.ravel()) % 1
+    assert np.histogram(within, 8, (0.25, 0.75))[0].min() > 16
 
 
 def test_directions_to_the_sky_are_unit_and_above_the_surface():
@@ -126,6 +132,15 @@ def test_a_pattern_of_cloth_stays_between_its_two_colours(name):
     assert (found > 0.05).all()
     assert (found < 0.95).all()
     assert name == "plain" or np.ptp(found) > 0.2
+
+
+@pytest.mark.parametrize("name", [name for name in PATTERNS if name not in ("plain", "halves")])
+def test_a_pattern_finer_than_a_pixel_is_seen_as_one_colour(name):
+    rest = np.random.default_rng(0).uniform(-1, 1, (400, 3)).astype(np.float32)
+    cloth = material("cloth", colour=(0.2, 0.2, 0.2), second=(0.6, 0.6, 0.6), pattern=name, period=0.01)
+    near, far = (surface(cloth, rest, rest, np.full(400, size, np.float32)).albedo[:, 0] for size in (0.0005, 0.02))
+    assert far.std() < 0.35 * near.std()
+    assert far.mean() == pytest.approx(near.mean(), abs=0.04)
 
 
 def test_noise_is_the_same_everywhere_it_is_asked_and_has_unit_spread():
