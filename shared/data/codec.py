@@ -11,7 +11,7 @@
 | `albedo` | `.albedo.png` (also read: `.albedo.jpg`) | RGB PNG, sRGB | none |
 | the rest | `.json` | lists of numbers, null for NaN | none |
 
-The JSON member may also hold `facts`: what is known of a sample beside its fields (listing.py). Whoever reads fields passes over it.
+The JSON member may also hold `facts`: what is known of a sample beside its fields (listing.py). Who reads fields passes over it.
 
 Depth is kept whole because normals are made from its differences: neighbouring pixels of a person lie about 2 mm apart, so
 float16 (1 mm at 3 m) turns a normal by tens of degrees. Against depth rounded to 18 bits the whole float32 costs 28 % more

@@ -4,8 +4,8 @@ The frame of a head: x to the person's left, y down, z backward, into the head; 
 the eyeballs, and its axes are those of the rig at rest, who holds the head upright and looks straight ahead. With the camera's axes
 (x right, y down, z forward) a head that faces the camera has the identity as its rotation.
 
-The rotation R, head -> camera, is the truth. The angles are read from it so that they mean what they mean in 300W-LP and AFLW2000, and
-in BIWI as Hopenet reads it:
+The rotation R, head -> camera, is the truth. The angles are read from it so that they mean what they mean in 300W-LP and AFLW2000,
+and in BIWI as Hopenet reads it:
 
     R = Rx(-pitch) Ry(yaw) Rz(roll)       right-handed elementary rotations about the camera's axes, degrees
 
@@ -15,9 +15,9 @@ in BIWI as Hopenet reads it:
 | pitch | looking up |
 | roll | tilted to the person's left shoulder: clockwise as the viewer sees it |
 
-The matrix Rz(roll) Ry(yaw) Rx(pitch) that papers build of the same numbers is F transpose(R) F with F = diag(1,-1,-1). Yaw lies within
-90 degrees, so that who turns away has a pitch and a roll near 180: compare rotations, not angles. All is against the camera of the
-whole picture, not against the ray to the head: a crop has another camera.
+The matrix Rz(roll) Ry(yaw) Rx(pitch) that papers build of the same numbers is F transpose(R) F with F = diag(1,-1,-1). Yaw lies
+within 90 degrees, so that who turns away has a pitch and a roll near 180: compare rotations, not angles. All is against the camera
+of the whole picture, not against the ray to the head: a crop has another camera.
 """
 
 import numpy as np
