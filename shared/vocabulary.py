@@ -4,7 +4,7 @@ A vocabulary is a TOML file that people may edit by hand; everything in it is wr
 
     entries = [                                   # the order here is the order of the ids
         { name = "nose", colour = [51, 153, 255], sigma = 0.026 },      # sigma or weight: all entries or none
-        { name = "left_eye", colour = [51, 153, 255], sigma = 0.025 },
+        { name = "left_eye", colour = [51, 153, 255], sigma = 0.025, also = ["eye_left"] },    # other data's names for it
         ...
     ]
     pairs = [["left_eye", "right_eye"]]           # left first
@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 
 TABLES = {"entries", "pairs", "chains", "groups"}
-ENTRY = {"name", "colour", "weight", "sigma"}
+ENTRY = {"name", "colour", "weight", "sigma", "also"}
 UNKNOWN = -1  # the id of a name that is not in the vocabulary
 
 
@@ -42,6 +42,7 @@ class Vocabulary:
         sigmas: K spreads of human annotations as COCO's OKS defines them (a fraction of the person's size), or None.
         links: (id, id), the bones of a drawing.
         groups: name -> ids, in the order of the file.
+        also: for each of the K, what other data call it or parts of it; no word stands twice.
     """
 
     names: tuple[str, ...]
@@ -51,6 +52,7 @@ class Vocabulary:
     sigmas: tuple[float, ...] | None
     links: tuple[tuple[int, int], ...]
     groups: dict[str, tuple[int, ...]]
+    also: tuple[tuple[str, ...], ...]
 
     @classmethod
     def load(cls, path: Path) -> "Vocabulary":
@@ -75,6 +77,7 @@ class Vocabulary:
             sigmas=_column(entries, "sigma", path),
             links=_links(table.get("chains", []), ids),
             groups=_groups(table.get("groups", {}), ids),
+            also=_also(entries, names, path),
         )
 
     @classmethod
@@ -102,8 +105,8 @@ class Vocabulary:
         return order
 
     def lookup(self, names: Sequence[str]) -> np.ndarray:
-        """Translate other data's names: (len(names),) int64 ids in this vocabulary, -1 where this vocabulary lacks the name."""
-        ids = {name: index for index, name in enumerate(self.names)}
+        """Translate other data's names, by name or `also`: (len(names),) int64 ids in this vocabulary, -1 where it has neither."""
+        ids = {word: index for index, (name, others) in enumerate(zip(self.names, self.also)) for word in (name, *others)}
         return np.array([ids.get(name, UNKNOWN) for name in names], dtype=np.int64)
 
 
@@ -177,6 +180,21 @@ def _column(entries: list[dict[str, Any]], key: str, path: Path) -> tuple[float,
         if type(entry[key]) not in (int, float) or not 0 <= entry[key] < float("inf"):
             raise ValueError(f"{path}: the {key} of {entry['name']!r} is {entry[key]!r}; write a number that is not negative")
     return tuple(float(entry[key]) for entry in entries)
+
+
+def _also(entries: list[dict[str, Any]], names: tuple[str, ...], path: Path) -> tuple[tuple[str, ...], ...]:
+    """What else each entry is called; a word that stood for two entries would be worth nothing."""
+    taken, found = set(names), []
+    for entry in entries:
+        words = entry.get("also", [])
+        if not isinstance(words, list) or not all(isinstance(word, str) and word for word in words):
+            raise ValueError(f"{path}: `also` of {entry['name']!r} is {words!r}; write a list of names")
+        for word in words:
+            if word in taken:
+                raise ValueError(f"{path}: {entry['name']!r} says that it is also {word!r}, but that word is taken; write it once")
+            taken.add(word)
+        found.append(tuple(words))
+    return tuple(found)
 
 
 def _rows(table: Any, place: str, ids: _Ids) -> list[Any]:

@@ -6,7 +6,12 @@
 | `seg` | `.seg.png` | 8-bit index PNG | none |
 | `depth` | `.depth.npz` (also read: `.depth.npy`) | float32 metres, deflated | none |
 | `normal` | `.normal.npz` (also read: `.normal.npy`) | int16 / 4095, deflated; -32768 unknown | below 0.02 degrees |
+| `person` | `.person.png` | 8-bit index PNG | none |
+| `alpha` | `.alpha.png` | 8-bit grey PNG, 255 is the whole pixel | at most 1 / 510 |
+| `albedo` | `.albedo.png` (also read: `.albedo.jpg`) | RGB PNG, sRGB | none |
 | the rest | `.json` | lists of numbers, null for NaN | none |
+
+The JSON member may also hold `facts`: what is known of a sample beside its fields (listing.py). Who reads fields passes over it.
 
 Depth is kept whole because normals are made from its differences: neighbouring pixels of a person lie about 2 mm apart, so
 float16 (1 mm at 3 m) turns a normal by tens of degrees. Against depth rounded to 18 bits the whole float32 costs 28 % more
@@ -15,20 +20,19 @@ unpickled, other suffixes are ignored, and sizes are checked before anything is 
 """
 
 import io
-import json
 import math
 import struct
 import zipfile
 import zlib
 from collections.abc import Mapping
 from functools import partial
-from types import NoneType
 from typing import IO, Any
 
 import numpy as np
 from numpy.lib import format as npy
 from PIL import Image
 
+from shared.data import listing
 from shared.data.fields import FIELDS, MAPS
 from shared.data.photo import MAX_PIXELS, photo_header, photo_size, read_photo
 
@@ -36,15 +40,13 @@ NORMAL_SCALE = 4095  # steps per unit: at most 0.012 degrees of rounding, and fo
 NORMAL_UNKNOWN = -32768
 JPEG_QUALITY = 95
 MAX_ARRAY_BYTES = 2**31  # decoded; float32 normals of 13000 x 13000
-MAX_JSON_BYTES = 2**24
-MAX_LISTED = 4096  # numbers of one field in a JSON member
 IMAGE_SUFFIXES = {"JPEG": "jpg", "MPO": "jpg", "PNG": "png", "WEBP": "webp"}  # Pillow's format -> member suffix
 
 
 def encode(sample: Mapping[str, Any]) -> dict[str, bytes]:
     """Turn a sample into tar members: {suffix without the leading dot: content}.
 
-    `image` may also be the bytes of a JPEG, PNG or WebP file, which are stored as they are.
+    `image` may also be the bytes of a JPEG, PNG or WebP file, which are stored as they are; `facts` is whatever JSON can hold.
 
     Raises:
         ValueError: a field has the wrong shape or type, or does not fit the picture.
@@ -56,15 +58,18 @@ def encode(sample: Mapping[str, Any]) -> dict[str, bytes]:
         if name == "image" and isinstance(value, bytes):
             members[_image_suffix(value)] = value
             continue
+        if name == listing.FACTS:
+            listed[name] = value
+            continue
         array = np.asarray(value)
         check(name, array)
         if name in WRITERS:
             suffix, write = WRITERS[name]
             members[suffix] = write(array)
         else:
-            listed[name] = _listed(name, array)
+            listed[name] = listing.rows(name, array)
     if listed:
-        members["json"] = json.dumps(listed, allow_nan=False, separators=(",", ":")).encode()
+        members["json"] = listing.write(listed)
     return members
 
 
@@ -75,7 +80,7 @@ def decode(suffix: str, content: bytes) -> dict[str, np.ndarray]:
         ValueError: the content is damaged, too large or not of the field's shape and type.
     """
     if suffix == "json":
-        fields = _read_json(content)
+        fields = listing.fields(content, without=WRITERS)
     elif suffix in READERS:
         name, read = READERS[suffix]
         fields = {name: read(content)}
@@ -90,7 +95,7 @@ def fields_of(suffix: str, content: bytes) -> list[str]:
     """Names of the fields a member holds, decoding nothing but JSON; damaged JSON holds none."""
     if suffix == "json":
         try:
-            return list(_read_json(content))
+            return list(listing.fields(content, without=WRITERS))
         except ValueError:
             return []
     return [READERS[suffix][0]] if suffix in READERS else []
@@ -130,13 +135,23 @@ def _write_image(image: np.ndarray) -> bytes:
     return out.getvalue()
 
 
-def _write_seg(seg: np.ndarray) -> bytes:
+def _write_png(image: np.ndarray) -> bytes:
     out = io.BytesIO()
-    Image.fromarray(seg).save(out, "PNG")
+    Image.fromarray(image).save(out, "PNG")
     return out.getvalue()
 
 
-def _read_seg(content: bytes) -> np.ndarray:
+def _write_alpha(alpha: np.ndarray) -> bytes:
+    if not ((alpha >= 0) & (alpha <= 1)).all():
+        raise ValueError("field 'alpha' must lie between 0 and 1 and be known everywhere; leave it out where it is not")
+    return _write_png(np.rint(alpha * 255).astype(np.uint8))
+
+
+def _read_alpha(content: bytes) -> np.ndarray:
+    return _read_labels(content).astype(np.float32) / 255
+
+
+def _read_labels(content: bytes) -> np.ndarray:
     height, width = photo_size(content)  # also says in a sentence what a broken file is
     bits, colour = content[24:26] if content.startswith(b"\x89PNG") else (0, 0)  # of the header chunk, which always comes first
     if (bits, colour) not in {(1, 0), (8, 0), (1, 3), (2, 3), (4, 3), (8, 3)}:  # grey of 2 or 4 bits would be scaled by Pillow
@@ -207,57 +222,28 @@ def _read_normal(content: bytes) -> np.ndarray:
     return normal / np.linalg.norm(normal, axis=-1, keepdims=True)
 
 
-def _listed(name: str, array: np.ndarray) -> Any:
-    """A small array as nested lists for JSON, null where it is NaN."""
-    if array.dtype.kind not in "fiub" or array.size > MAX_LISTED:
-        raise ValueError(
-            f"field {name!r} ({array.dtype}, shape {array.shape}) has no codec of its own, and JSON takes at most {MAX_LISTED} "
-            "numbers; leave it out or add a codec to shared/data/codec.py"
-        )
-    if np.isinf(array).any():
-        raise ValueError(f"field {name!r} holds an infinity; write NaN where a value is unknown")
-    rows = array.astype(object)
-    rows[np.isnan(array)] = None
-    return rows.tolist()
-
-
-def _read_json(content: bytes) -> dict[str, np.ndarray]:
-    """The entries of a JSON object that are numbers or rectangular lists of numbers, as float32; others are dropped."""
-    if len(content) > MAX_JSON_BYTES:
-        raise ValueError(f"the JSON member has {len(content):,} bytes; at most {MAX_JSON_BYTES:,} are read")
-    try:
-        entries = json.loads(content)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"it is no readable JSON ({error})") from error
-    if not isinstance(entries, dict):
-        return {}
-    arrays = {}
-    for name, entry in entries.items():
-        try:
-            rows = np.array(entry, object)
-            numbers = all(type(number) in {int, float, NoneType} for number in rows.flat)
-            if numbers and entry is not None and name not in WRITERS:
-                arrays[name] = rows.astype(np.float32)  # None becomes NaN
-        except (ValueError, OverflowError):  # ragged lists, numbers beyond float32
-            continue
-    return arrays
-
-
 WRITERS = {
     "image": ("jpg", _write_image),
-    "seg": ("seg.png", _write_seg),
+    "seg": ("seg.png", _write_png),
     "depth": ("depth.npz", partial(_write_npz, "depth")),
     "normal": ("normal.npz", _write_normal),
+    "person": ("person.png", _write_png),
+    "alpha": ("alpha.png", _write_alpha),
+    "albedo": ("albedo.png", _write_png),
 }
 READERS = {  # where two members of a sample hold the same field, the first in this table is read
     "jpg": ("image", read_photo),
     "jpeg": ("image", read_photo),
     "png": ("image", read_photo),
     "webp": ("image", read_photo),
-    "seg.png": ("seg", _read_seg),
+    "seg.png": ("seg", _read_labels),
     "depth.npz": ("depth", _read_depth),
     "depth.npy": ("depth", _read_depth),
     "normal.npz": ("normal", _read_normal),
     "normal.npy": ("normal", _read_normal),
+    "person.png": ("person", _read_labels),
+    "alpha.png": ("alpha", _read_alpha),
+    "albedo.png": ("albedo", read_photo),
+    "albedo.jpg": ("albedo", read_photo),
 }
 SUFFIXES = (*READERS, "json")

@@ -18,7 +18,7 @@ Sample = dict[str, np.ndarray]
 class Field(NamedTuple):
     """One row of the table: how the field moves (`kind`), its type and the value that means "unknown"."""
 
-    kind: str  # colour | label | scalar | vector | points | box | camera
+    kind: str  # colour | label | scalar | share | vector | points | box | camera
     dtype: type
     unknown: float
     trailing: tuple[int, ...]  # the shape after (H, W), (K,) or nothing
@@ -32,8 +32,13 @@ FIELDS = {
     "keypoints": Field("points", np.float32, 0, (3,)),  # x px, y px, visibility 0 or 1
     "box": Field("box", np.float32, np.nan, (4,)),  # x0 y0 x1 y1 px
     "intrinsics": Field("camera", np.float32, np.nan, (4,)),  # fx fy cx cy px, of a pinhole camera
+    "person": Field("label", np.uint8, 255, ()),  # 0 nobody, 1, 2, ... people
+    "alpha": Field("share", np.float32, np.nan, ()),  # 0..1 of the pixel that people cover
+    "albedo": Field("colour", np.uint8, 0, (3,)),  # RGB as sRGB encodes it, without light and shadow
 }
-MAPS = tuple(name for name, field in FIELDS.items() if field.kind in {"colour", "label", "scalar", "vector"})
+EXTRA = ("person", "alpha", "albedo")  # few makers have them, and shards hold them on request only
+CORE = tuple(name for name in FIELDS if name not in EXTRA)  # what every maker of people gives
+MAPS = tuple(name for name, field in FIELDS.items() if field.kind in {"colour", "label", "scalar", "share", "vector"})
 SKEW = 1e-3  # the most that a camera's axes may be off the right angle, as a sine, where only fx fy cx cy are kept
 
 
@@ -50,24 +55,34 @@ def warp(sample: Sample, view: View, *, swaps: Mapping[str, np.ndarray] = Mappin
 
 
 def _move_image(name: str, image: np.ndarray, view: View, swap: np.ndarray | None) -> np.ndarray:
+    moved, there = _means(image, view)
+    return cv2.bitwise_and(moved, moved, mask=there)
+
+
+def _move_share(name: str, share: np.ndarray, view: View, swap: np.ndarray | None) -> np.ndarray:
+    """Means, because half of two pixels covered is a pixel half covered; one with an unknown part is unknown."""
+    moved, there = _means(share, view)
+    return np.where(there, moved, share.dtype.type(FIELDS[name].unknown))
+
+
+def _means(image: np.ndarray, view: View) -> tuple[np.ndarray, np.ndarray]:
+    """What lies under each pixel of the view, and (H,W) 255 where the picture is, 0 beyond it."""
     factor = int(1 / max(view.scale, 1e-6))
     if factor < 2:
-        return _sample_colours(image, view)
+        return _between(image, view)
     # Shrunk by averages first: sampling a 4K photo at every fourth pixel would alias.
     h, w = (max(1, n // factor) for n in image.shape[:2])
     ratio = np.array([image.shape[1] / w, image.shape[0] / h])
     linear = view.matrix[:, :2] * ratio  # small (x,y) -> view, through source = ratio * (small + .5) - .5
     smaller = View(np.c_[linear, view.to_view(ratio / 2 - 0.5)], view.size, view.flip)
-    small = cv2.resize(image, (w, h), interpolation=cv2.INTER_AREA)
-    return _sample_colours(small, smaller)
+    return _between(cv2.resize(image, (w, h), interpolation=cv2.INTER_AREA), smaller)
 
 
-def _sample_colours(image: np.ndarray, view: View) -> np.ndarray:
-    """Bilinear; black outside, but the picture's own border does not fade into it: labels end there at once, too."""
+def _between(image: np.ndarray, view: View) -> tuple[np.ndarray, np.ndarray]:
+    """Bilinear, but the picture's own border does not fade into what lies beyond it: labels end there at once, too."""
     H, W = view.size
     moved = cv2.warpAffine(image, view.matrix, (W, H), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    there = _sample(np.full(image.shape[:2], 255, np.uint8), view, cv2.INTER_NEAREST, 0)
-    return cv2.bitwise_and(moved, moved, mask=there)
+    return moved, _sample(np.full(image.shape[:2], 255, np.uint8), view, cv2.INTER_NEAREST, 0)
 
 
 def _move_labels(name: str, labels: np.ndarray, view: View, swap: np.ndarray | None) -> np.ndarray:
@@ -137,6 +152,7 @@ _MOVE = {
     "colour": _move_image,
     "label": _move_labels,
     "scalar": _move_scalar,
+    "share": _move_share,
     "vector": _move_vectors,
     "points": _move_points,
     "box": _move_box,

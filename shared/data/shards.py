@@ -189,6 +189,12 @@ class Shards:
             raise DamagedSample(f"{called} is damaged: {error}") from error
         return sample
 
+    def member(self, i: int, suffix: str) -> bytes | None:
+        """The bytes of one member of sample i as they were written, or None where it has no such member."""
+        start, end = self._span(self._member_ends, i)
+        found = [place for place in self._places[start:end] if SUFFIXES[place["suffix"]] == suffix]
+        return self._content(i, found[0]) if found else None
+
     def _content(self, i: int, place: np.void) -> bytes:
         """The bytes of one member, compared with their checksum."""
         shard, size = self._shard(i), int(place["size"])
@@ -276,9 +282,7 @@ def _paths(spec: str | Path | Sequence[str | Path]) -> list[Path]:
                 raise FileNotFoundError(f"folder {path} holds no .tar file; pack samples with `python -m shared.data.pack --help`")
             paths += tars
         elif "{" in text and not path.exists():
-            from webdataset.shardlists import (
-                expand_urls,
-            )  # here because plain paths must work where webdataset is not installed
+            from webdataset.shardlists import expand_urls  # here because plain paths must work where webdataset is not installed
 
             paths += [Path(expanded) for expanded in expand_urls(str(path))]
         else:

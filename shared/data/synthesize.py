@@ -1,8 +1,10 @@
 """Render people made of geometry into shards, with exact truth.
 
     python -m shared.data.synthesize --out data/people --count 10000 --size 1024x768 --workers 8
+    python -m shared.data.synthesize --out data/people_all --count 100 --maps all
     python -m shared.data.synthesize --sheet sheet.png --count 24 --size 256x192
 
+Every sample also records its facts: camera, light, and everybody's body, face, head and points (shared/data/facts.py reads them).
 Run it again with the same options to go on where it stopped: shards that are complete stay as they are. The same options give
 the same bytes, whatever the number of workers. Exit status: 0 when all is written, 2 when the options or the folder are unusable.
 """
@@ -13,20 +15,21 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 from tqdm import tqdm
 
 from shared.data import tarindex
-from shared.data.fields import Sample
+from shared.data.fields import EXTRA, Sample
 from shared.data.options import positive, size
 from shared.data.shards import write_shards
 from shared.data.synthetic import NAMES, samples
 from shared.data.synthetic.camera import SHARES
 
 RECIPE = "synthetic.json"  # the options that made a folder, so that no other ones go on with it
-Pairs = Iterator[tuple[str, Sample]]
+Pairs = Iterator[tuple[str, dict[str, Any]]]
 COLUMNS = 4  # samples in a row of a contact sheet
 
 
@@ -127,6 +130,7 @@ def _claim(out: Path, options: argparse.Namespace) -> None:
         "shot": options.shot,
         "per_shard": options.per_shard,
         "photos": str(options.photos) if options.photos else None,
+        "maps": list(options.maps),
     }
     if out.exists() and not out.is_dir():
         raise FileExistsError(f"{out} is a file; --out names a folder, so choose another name")
@@ -150,7 +154,16 @@ def _samples(options: argparse.Namespace, start: int) -> Pairs:
         shot=options.shot,
         photos=options.photos,
         start=start,
+        maps=options.maps,
     )
+
+
+def _maps(text: str) -> tuple[str, ...]:
+    """Names of EXTRA, in its order."""
+    asked = set(EXTRA) if text == "all" else set(text.split(","))
+    if wrong := sorted(asked - set(EXTRA)):
+        raise argparse.ArgumentTypeError(f"there is no map {wrong[0]!r} to ask for; there are {', '.join(EXTRA)}, or all")
+    return tuple(name for name in EXTRA if name in asked)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -166,6 +179,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--photos", type=Path, metavar="DIR", help="photos without people, that half of the pictures get behind them"
     )
+    parser.add_argument("--maps", type=_maps, default=(), metavar="A,B", help=f"write these too: {', '.join(EXTRA)}, or all")
     parser.add_argument("--per-shard", type=positive, default=500, metavar="N", help="samples in a shard (default 500)")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     return parser

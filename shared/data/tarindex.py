@@ -19,7 +19,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
-from shared.data.codec import MAX_JSON_BYTES, SUFFIXES, fields_of
+from shared.data.codec import SUFFIXES, fields_of
+from shared.data.listing import MAX_JSON_BYTES
 
 VERSION = 1
 NAMES_MEMBER = "__names__"  # webdataset skips members named like this

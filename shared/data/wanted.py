@@ -17,7 +17,8 @@ class Wanted:
     """Fields by name, each with its vocabulary or None.
 
     Data name their own classes and points; `translate` maps them onto the model's by name, so that data sets with different
-    labels train one model: a class that the model does not know becomes unknown, as does a point that the data lack.
+    labels train one model: a class that the model does not know becomes unknown, as does a point that the data lack. A vocabulary
+    may know other data's names (`also`); several of their classes may be one of the model's.
     """
 
     def __init__(self, fields: Mapping[str, Vocabulary | None]) -> None:
@@ -84,7 +85,8 @@ def _translation(name: str, names: list[str], vocabulary: Vocabulary) -> np.ndar
         table[: len(ids)] = np.where(known, ids, int(FIELDS[name].unknown))
     else:
         row = {n: i for i, n in enumerate(names)}
-        table = np.array([row.get(n, len(names)) for n in vocabulary.names])
+        called = ((n, *others) for n, others in zip(vocabulary.names, vocabulary.also))
+        table = np.array([next((row[word] for word in words if word in row), len(names)) for words in called])
         known = table < len(names)
     if not known.any():
         raise ValueError(

@@ -95,6 +95,27 @@ def test_other_peoples_names_are_found_and_absent_ones_are_minus_one():
     assert lip.lookup(lip.names).tolist() == list(range(20))
 
 
+@pytest.mark.parametrize("stem", ["sapiens28", "sapiens29"])
+def test_every_part_of_sapiens_is_a_class_of_lip_but_for_two(stem):
+    """Apparel may be a hat, a bag or a belt; for the skin of the torso LIP has no class."""
+    lip, parts = (Vocabulary.load(LABELS / f"{name}.toml") for name in ("lip20", stem))
+    ids = lip.lookup(parts.names)
+    assert {name for name, there in zip(parts.names, ids) if there < 0} == {"Apparel", "Torso"}
+    landed = {lip.names[there] for there in ids if there >= 0}
+    assert landed == set(lip.names) - {"Hat", "Glove", "Dress", "Coat", "Jumpsuits", "Scarf", "Skirt"} - (
+        {"Sunglasses"} if stem == "sapiens28" else set()
+    )
+
+
+def test_left_and_right_stay_left_and_right_in_lip():
+    lip, parts = (Vocabulary.load(LABELS / f"{name}.toml") for name in ("lip20", "sapiens29"))
+    ids = lip.lookup(parts.names)
+    for part, mirrored in enumerate(parts.swap):
+        assert ids[mirrored] == (lip.swap[ids[part]] if ids[part] >= 0 else -1), parts.names[part]
+    for side in ("Left", "Right"):
+        assert lip.names[ids[parts.names.index(f"{side}_Hand")]] == f"{side}-arm"
+
+
 @pytest.mark.parametrize(
     ("before", "after", "sentence"),
     [
@@ -110,6 +131,13 @@ def test_other_peoples_names_are_found_and_absent_ones_are_minus_one():
         ("sigma = 0.02 }", "sigma = -1 }", "the sigma of 'nose' is -1"),
         ("sigma = 0.02 }", "sigme = 0.02 }", "the key 'sigme'.*did you mean 'sigma'"),
         ("pairs =", "pair =", "the key 'pair'.*did you mean 'pairs'"),
+        ("sigma = 0.02 }", 'sigma = 0.02, also = "snout" }', "`also` of 'nose' is 'snout'; write a list of names"),
+        (
+            "sigma = 0.02 }",
+            'sigma = 0.02, also = ["left_hand"] }',
+            "'nose' says that it is also 'left_hand', but that word is taken",
+        ),
+        ("sigma = 0.02 }", 'sigma = 0.02, also = ["a", "a"] }', "'nose' says that it is also 'a', but that word is taken"),
         ("entries = [", "entries = ", "not valid TOML"),
         ('chains = [["left_hand", "nose", "right_hand"]]', 'chains = [["nose"]]', "joins nothing"),
         ('chains = [["left_hand", "nose", "right_hand"]]', "chains = 3", "a list of lists of names"),

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from shared.data import geometric
-from shared.data.fields import FIELDS
+from shared.data.fields import CORE
 from tasks.pose.task import Pose
 
 
@@ -20,5 +20,5 @@ def people() -> list[dict[str, np.ndarray]]:
 
 @pytest.fixture(scope="session")
 def batch(people) -> dict[str, Tensor]:
-    stacked = {name: torch.from_numpy(np.stack([person[name] for person in people])) for name in FIELDS}
+    stacked = {name: torch.from_numpy(np.stack([person[name] for person in people])) for name in CORE}
     return stacked | {name: stacked[name].movedim(-1, 1) for name in ("image", "normal")}

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from shared.data.fields import FIELDS, Sample
+from shared.data.fields import CORE, FIELDS, Sample
 from shared.data.geometric import fabric
 from shared.data.geometric.camera import FRAMINGS, SHARES, Camera, Framing, look_at
 from shared.data.geometric.figure import Figure, figure, stool
@@ -43,7 +43,7 @@ def setting(seed: int | Sequence[int]) -> Setting:
 
 
 def person(seed: int | Sequence[int], hw: tuple[int, int] = (256, 192)) -> Sample:
-    """A random person, with every field of FIELDS; the same seed shows the same person at every size (H, W)."""
+    """A random person, with every field of CORE; the same seed shows the same person at every size (H, W)."""
     who, camera, solids, things, (scene_rng, light_rng, sensor_rng) = setting(seed)
     rays = camera.rays(hw)
     index, depth = cast(solids + things, rays)
@@ -62,7 +62,7 @@ def person(seed: int | Sequence[int], hw: tuple[int, int] = (256, 192)) -> Sampl
         "box": _box(on_person),
         "intrinsics": camera.intrinsics(hw),
     }
-    return {name: sample[name].astype(field.dtype, copy=False) for name, field in FIELDS.items()}
+    return {name: sample[name].astype(FIELDS[name].dtype, copy=False) for name in CORE}
 
 
 def samples(count: int, *, seed: int, hw: tuple[int, int] = (256, 192), workers: int = 0) -> Iterator[tuple[str, Sample]]:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from shared.data.synthetic import furniture, keypoints
+from shared.data.synthetic import faces, furniture, keypoints
 from shared.data.synthetic.accessories import accessories
 from shared.data.synthetic.garments import dress
 from shared.data.synthetic.hair import hair
@@ -28,7 +28,8 @@ class Figure(NamedTuple):
     tolerance: Array  # (K,) metres a point may lie behind what is seen there and still count as visible
     frames: dict[str, Array]  # what the shots full, upper and face should have in the frame: (N,3) metres each
     ahead: dict[str, Array]  # unit (3,), where the person looks (face) or turns to (the other shots)
-    facts: dict[str, object]  # what was drawn, as JSON can hold it
+    facts: dict[str, object]  # what was drawn
+    head: Array  # (3,4) head -> world: rotation and origin, metres; see faces.py
 
 
 def figure(rng: np.random.Generator, shot: str = "full", *, coarse: bool = False) -> Figure:
@@ -52,9 +53,10 @@ def figure(rng: np.random.Generator, shot: str = "full", *, coarse: bool = False
     things = _seat(hips + shift, pieces, seat_rng) if held.support == "seat" else []
     facts = {
         "pose": held.name,
-        "gender": round(identity.gender, 3),
-        "age": round(identity.age, 3),
-        "expression": {name: round(float(strength), 3) for name, strength in held.expression.items()},
+        "gender": identity.gender,
+        "age": identity.age,
+        "shape": identity.coefficients,
+        "expression": dict(held.expression),
     }
     return Figure(
         pieces,
@@ -64,6 +66,7 @@ def figure(rng: np.random.Generator, shot: str = "full", *, coarse: bool = False
         _frames(rig, points, pieces),
         _ahead(rig, posed, held.support),
         facts,
+        faces.head(rig, posed) + np.c_[np.zeros((3, 3)), shift],
     )
 
 

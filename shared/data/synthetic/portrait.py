@@ -9,13 +9,16 @@ import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 
-from shared.data.fields import FIELDS, Sample
+from shared.data.colour import srgb
+from shared.data.fields import CORE, FIELDS, Sample
+from shared.data.listing import FACTS
 from shared.data.photo import find_photos, read_photo
+from shared.data.synthetic import truth
 from shared.data.synthetic.backdrop import Backdrop, Stage, backdrop
 from shared.data.synthetic.camera import SHARES, Camera, place
 from shared.data.synthetic.furniture import about_z
@@ -47,6 +50,7 @@ class Setting(NamedTuple):
     backdrop: Backdrop
     lamp: Light
     sensor: Sensor
+    seed: int | Sequence[int]
 
 
 class View(NamedTuple):
@@ -59,7 +63,7 @@ class View(NamedTuple):
     boxes: Array  # (P,4) x0 y0 x1 y1 px, NaN where nothing of the person is seen
     intrinsics: Array  # (4,) fx fy cx cy px
     main: int  # whose points and box a sample holds
-    facts: dict[str, object]
+    facts: dict[str, Any]  # see truth.py; people in the order of keypoints, points and boxes
 
 
 def setting(
@@ -91,7 +95,7 @@ def setting(
     else:
         behind = backdrop(thing_rng, Stage(camera, bodies), kind=kind)
     lamp = light(light_rng, indoor=behind.kind not in ("street", "country"))
-    return Setting(people, shot, camera, behind, lamp, sensor(sensor_rng))
+    return Setting(people, shot, camera, behind, lamp, sensor(sensor_rng), seed)
 
 
 def look(what: Setting, hw: tuple[int, int], *, chunk: int = CHUNK) -> View:
@@ -102,20 +106,24 @@ def look(what: Setting, hw: tuple[int, int], *, chunk: int = CHUNK) -> View:
     rays = Rays(scene)
     maps = render(World(scene, rays, what.lamp, what.backdrop.sky), what.camera, hw, chunk=chunk)
     seen = [_keypoints(number, one, what.camera, rays, scene.person, hw) for number, one in enumerate(what.people)]
-    return View(
-        expose(maps.people, maps.behind, maps.alpha, what.sensor),
-        maps,
-        np.stack(seen),
-        np.stack([what.camera.view(one.keypoints) for one in what.people]).astype(np.float32),
-        np.stack([_box(maps.person == number) for number in range(len(what.people))]),
-        what.camera.intrinsics(hw),
-        _main(maps.person, len(what.people)),
-        {"shot": what.shot, "backdrop": what.backdrop.kind, "people": [one.facts for one in what.people]},
+    points = [what.camera.view(one.keypoints).astype(np.float32) for one in what.people]
+    boxes = [_box(maps.person == number) for number in range(len(what.people))]
+    main = _main(maps.person, len(what.people))
+    people = [
+        truth.person(one, what.camera, points=at, visible=found[:, 2], box=box)
+        for one, at, found, box in zip(what.people, points, seen, boxes)
+    ]
+    facts = truth.scene(
+        seed=what.seed, shot=what.shot, backdrop=what.backdrop.kind, camera=what.camera, lamp=what.lamp, sensor=what.sensor
     )
+    image = expose(maps.people, maps.behind, maps.alpha, what.sensor)
+    intrinsics = what.camera.intrinsics(hw)
+    facts |= {"main": main, "people": people}
+    return View(image, maps, np.stack(seen), np.stack(points), np.stack(boxes), intrinsics, main, facts)
 
 
-def sample(view: View) -> Sample:
-    """The fields of FIELDS: maps of all people, points and box of the main one."""
+def sample(view: View, names: Sequence[str] = tuple(FIELDS)) -> Sample:
+    """Fields of FIELDS by name: maps of all people, points and box of the main one."""
     nobody = view.maps.person < 0
     found = {
         "image": view.image,
@@ -125,8 +133,12 @@ def sample(view: View) -> Sample:
         "keypoints": np.nan_to_num(view.keypoints[view.main]),
         "box": view.boxes[view.main],
         "intrinsics": view.intrinsics,
+        "person": view.maps.person + 1,
+        "alpha": view.maps.alpha,
     }
-    return {name: found[name].astype(field.dtype, copy=False) for name, field in FIELDS.items()}
+    if "albedo" in names:
+        found["albedo"] = srgb(view.maps.albedo)
+    return {name: found[name].astype(FIELDS[name].dtype, copy=False) for name in names}
 
 
 def point_map(view: View) -> Array:
@@ -158,8 +170,9 @@ def samples(
     shot: str = "mix",
     photos: Path | None = None,
     start: int = 0,
-) -> Iterator[tuple[str, Sample]]:
-    """Numbers start to count - 1 in order; number i is person((seed, i)) however many processes share the work.
+    maps: Sequence[str] = (),
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Numbers start to count - 1 in order; number i is person((seed, i)) and its facts, however many processes share the work.
 
     Args:
         count: how many there would be from number 0.
@@ -169,9 +182,10 @@ def samples(
         shot: one of SHOTS.
         photos: a folder of pictures that may stand behind people.
         start: the first number wanted.
+        maps: those of fields.EXTRA that are wanted beside the others.
     """
     found = tuple(one.path for one in find_photos([photos])) if photos else ()
-    jobs = (((seed, number), hw, shot, found) for number in range(start, count))
+    jobs = (((seed, number), hw, shot, found, (*CORE, *maps)) for number in range(start, count))
     if workers == 0:
         yield from ((f"{start + number:06d}", _job(job)) for number, job in enumerate(jobs))
         return
@@ -183,9 +197,10 @@ def samples(
             yield from ((f"{first + number:06d}", one) for number, one in enumerate(pool.map(_job, some)))
 
 
-def _job(job: tuple[tuple[int, int], tuple[int, int], str, tuple[Path, ...]]) -> Sample:
-    seed, hw, shot, photos = job
-    return person(seed, hw, shot=shot, photos=photos)
+def _job(job: tuple[tuple[int, int], tuple[int, int], str, tuple[Path, ...], tuple[str, ...]]) -> dict[str, Any]:
+    seed, hw, shot, photos, wanted = job
+    view = look(setting(seed, shot=shot, photos=photos), hw)
+    return sample(view, wanted) | {FACTS: view.facts}
 
 
 def _within(piece: Piece, camera: Camera, hw: tuple[int, int]) -> Piece:
@@ -247,7 +262,8 @@ def _moved(one: Figure, turn: float, at: Array) -> Figure:
         for some in (one.pieces, one.things)
     )
     frames = {name: move(points) for name, points in one.frames.items()}
-    return one._replace(pieces=pieces, things=things, keypoints=move(one.keypoints), frames=frames)
+    head = rotation @ one.head + np.c_[np.zeros((3, 3)), shift]
+    return one._replace(pieces=pieces, things=things, keypoints=move(one.keypoints), frames=frames, head=head)
 
 
 def _keypoints(number: int, one: Figure, camera: Camera, rays: Rays, people: Array, hw: tuple[int, int]) -> Array:

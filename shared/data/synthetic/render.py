@@ -1,8 +1,9 @@
 """A scene seen by a camera: radiance with soft edges, and the exact truth at pixel centres.
 
 The truth (depth, normals, parts, people, albedo) is what one ray through each pixel's centre meets; only radiance and alpha are
-means over a pixel. Shadows and dimmed corners cost one ray each per pixel: neighbours look at different parts of the lamp and of
-the sky, and their answers are averaged where they lie on one surface. Rows are drawn in chunks, which changes no value.
+means over a pixel, its centre among them, so that nobody is where alpha is 0 and somebody is where it is 1. Shadows and dimmed
+corners cost one ray each per pixel: neighbours look at different parts of the lamp and of the sky, and their answers are averaged
+where they lie on one surface. Rows are drawn in chunks, which changes no value.
 """
 
 from collections.abc import Callable
@@ -219,8 +220,7 @@ def _soften(
     todo = [(OFFSETS[:: len(OFFSETS) // count], np.flatnonzero(samples == count)) for count in (FEW, len(OFFSETS))]
     for offsets, some in ((offsets, edge[start : start + chunk]) for offsets, edge in todo for start in range(0, len(edge), chunk)):
         row, column = some // hw[1], some % hw[1]
-        on, off = people[some] * 0, behind[some] * 0
-        covered = np.zeros(len(some), np.float32)
+        on, off, covered = np.minimum(people[some], 4), np.minimum(behind[some], 4), alpha[some]  # of the centre
         for right, down in offsets:
             ways = camera.rays(column + right, row + down, hw)
             hits = world.rays.first(camera.position, ways)
@@ -236,7 +236,8 @@ def _soften(
             on[mine] += found[mine]
             off[~mine] += found[~mine]
             covered += mine
-        people[some], behind[some], alpha[some] = on / len(offsets), off / len(offsets), covered / len(offsets)
+        rays = len(offsets) + 1
+        people[some], behind[some], alpha[some] = on / rays, off / rays, covered / rays
 
 
 def _alike(depth: Array, row: Array, column: Array, wanted: Array) -> Array:

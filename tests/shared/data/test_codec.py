@@ -45,6 +45,9 @@ def foreign(path: Path, *samples: dict, **options) -> Path:
     return path
 
 
+HW = (24, 18)
+
+
 class Bomb:
     def __reduce__(self):
         return os._exit, (3,)
@@ -79,6 +82,7 @@ BAD_MEMBERS = {
     "label picture": ("seg.png", png(np.zeros((4, 4, 3))), "8-bit index PNG"),
     "labels as JPEG": ("seg.png", jpeg(np.zeros((4, 4))), "8-bit index PNG"),
     "half a label map": ("seg.png", png(np.random.default_rng(0).integers(0, 9, (40, 40)))[:-60], "damaged"),
+    "coverage as JPEG": ("alpha.png", jpeg(np.zeros((4, 4))), "8-bit index PNG"),
     "no JPEG": ("jpg", b"<html>", "web page"),
     "JSON keypoints of COCO": ("json", dump({"keypoints": [1, 2, 2, 4, 5, 2]}), "shape"),
 }
@@ -119,13 +123,27 @@ def test_a_camera_comes_back_to_the_last_bit(camera):
     np.testing.assert_array_equal(back, camera)
 
 
+def test_people_coverage_and_albedo_come_back():
+    rng = np.random.default_rng(0)
+    person, albedo = rng.choice([0, 1, 2, 255], HW).astype(np.uint8), rng.integers(0, 256, (*HW, 3)).astype(np.uint8)
+    alpha = rng.random(HW, np.float32)
+    alpha[0, :2] = 0, 1
+    members = encode({"person": person, "alpha": alpha, "albedo": albedo})
+    assert set(members) == {"person.png", "alpha.png", "albedo.png"}
+    np.testing.assert_array_equal(decode("person.png", members["person.png"])["person"], person)
+    np.testing.assert_array_equal(decode("albedo.png", members["albedo.png"])["albedo"], albedo)
+    back = decode("alpha.png", members["alpha.png"])["alpha"]
+    assert back.dtype == np.float32
+    assert np.abs(back - alpha).max() <= 1 / 510 + 1e-6
+    assert back[0, :2].tolist() == [0, 1]
+
+
 def test_normals_made_from_packed_depth_are_as_before():
     rows, columns = np.mgrid[:64, :64]
     depth = (2.5 + 0.002 * columns + 0.3 * np.sin(rows / 20)).astype(np.float32)
     np.testing.assert_array_equal(decode("depth.npz", encode({"depth": depth})["depth.npz"])["depth"], depth)
 
 
-HW = (24, 18)
 NAMES = {"keypoints": ["nose", "left eye", "right eye"], "seg": ["background", "hair", "skin"]}
 
 
@@ -133,6 +151,8 @@ WRONG = {
     "seg of 64 bits": ({"seg": np.zeros(HW, np.int64)}, r"must be uint8.*int64.*astype\(np.uint8\)"),
     "depth with a channel": ({"depth": np.zeros((*HW, 1), np.float32)}, "shape"),
     "short box": ({"box": np.zeros(3, np.float32)}, "shape"),
+    "more than all of a pixel": ({"alpha": np.full(HW, 1.1, np.float32)}, "between 0 and 1"),
+    "unknown coverage": ({"alpha": np.full(HW, np.nan, np.float32)}, "known everywhere"),
     "half a camera": ({"intrinsics": np.ones(2, np.float32)}, "shape"),
     "empty picture": ({"image": np.zeros((0, 5, 3), np.uint8)}, "shape"),
     "two sizes": ({"depth": np.ones(HW, np.float32), "seg": np.zeros((5, 5), np.uint8)}, "differ in"),

@@ -23,6 +23,14 @@ def swap(names):
 SWAPS = {"seg": swap(SEG), "keypoints": swap(POINTS)}
 
 
+@pytest.fixture(scope="module")
+def whole(person):
+    """A person with every field, those on request too: the coverage of blurred edges, the picture itself as its colours."""
+    on = (person["seg"] > 0).astype(np.uint8)
+    alpha = cv2.GaussianBlur(on.astype(np.float32), (0, 0), 1.0)
+    return person | {"person": on, "alpha": alpha, "albedo": person["image"]}
+
+
 def about_middle(hw, **options):
     return View.about(((hw[1] - 1) / 2, (hw[0] - 1) / 2), 1.0, hw, **options)
 
@@ -32,20 +40,20 @@ def mirrored(sample):
 
 
 @pytest.mark.parametrize("field", FIELDS)
-def test_two_flips_are_the_identity(person, field):
-    twice = mirrored(mirrored(person))
+def test_two_flips_are_the_identity(whole, field):
+    twice = mirrored(mirrored(whole))
     assert twice[field].dtype == FIELDS[field].dtype
-    np.testing.assert_allclose(twice[field], person[field], atol=0 if field in ("image", "seg") else 1e-4)
+    np.testing.assert_allclose(twice[field], whole[field], atol=0 if FIELDS[field].dtype == np.uint8 else 1e-4)
 
 
 @pytest.mark.parametrize("field", MAPS)
-def test_a_flip_moves_each_pixel_to_its_mirror_image(person, field):
-    wanted = person[field][:, ::-1]
+def test_a_flip_moves_each_pixel_to_its_mirror_image(whole, field):
+    wanted = whole[field][:, ::-1]
     if field == "seg":
         wanted = SWAPS["seg"].astype(np.uint8)[wanted]
     if field == "normal":
         wanted = wanted * np.array([-1, 1, 1], np.float32)
-    np.testing.assert_allclose(mirrored(person)[field], wanted, atol=1e-6)
+    np.testing.assert_allclose(mirrored(whole)[field], wanted, atol=1e-6)
 
 
 def test_a_flip_swaps_left_and_right_keypoints(person):
@@ -190,7 +198,11 @@ def test_what_is_outside_the_picture_is_unknown():
         "seg": np.ones((8, 8), np.uint8),
         "depth": np.ones((8, 8), np.float32),
         "normal": np.ones((8, 8, 3), np.float32),
+        "person": np.full((8, 8), 2, np.uint8),
+        "alpha": np.full((8, 8), 0.5, np.float32),
+        "albedo": np.full((8, 8, 3), 90, np.uint8),
     }
+    assert set(sample) == set(MAPS)
     seen = warp(sample, about_middle((8, 8)).whole((8, 8), (8, 24)))
     for name in sample:
         assert np.array_equal(seen[name][:, 8:16], sample[name]), name
@@ -206,6 +218,28 @@ def test_a_4k_picture_is_shrunk_by_averages(size):
     inside = seen[2:-2, (size[1] - w) // 2 + 2 : (size[1] + w) // 2 - 2]
     assert inside.mean() == pytest.approx(127.5, abs=1)
     assert inside.std() < 2 if size != (1024, 768) else inside.std() < 70  # 3.75: averages of 3, then between them
+
+
+@pytest.mark.parametrize("size", [(30, 20), (16, 12), (90, 60)])
+def test_as_much_is_covered_in_a_small_picture_as_in_a_large_one(size):
+    """Labels sampled at every fourth pixel would lose thin hair; shares of pixels are kept, and so is their sum."""
+    alpha = np.zeros((120, 80), np.float32)
+    alpha[20:100:3, 10:70] = 0.75
+    seen = warp({"alpha": alpha}, View.whole((120, 80), size))["alpha"]
+    assert np.nanmean(seen) == pytest.approx(alpha.mean(), rel=0.08)
+    assert np.nanmax(seen) < 0.75 if size[0] < 60 else np.nanmax(seen) <= 0.75
+
+
+def test_a_mean_with_an_unknown_part_is_unknown():
+    alpha = np.full((40, 40), 0.5, np.float32)
+    alpha[10, 10] = np.nan
+    seen = warp({"alpha": alpha}, View.whole((40, 40), (10, 10)))["alpha"]
+    assert np.isnan(seen[2, 2])
+    assert seen[6:, 6:] == pytest.approx(0.5)
+
+
+def test_a_mirror_leaves_the_numbers_of_people(whole):
+    assert np.array_equal(mirrored(whole)["person"], whole["person"][:, ::-1])
 
 
 def test_a_ramp_stays_in_its_place_when_shrunk():

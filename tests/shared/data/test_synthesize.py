@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from shared.data.fields import CORE, FIELDS
 from shared.data.photo import read_photo
 from shared.data.shards import Shards
 from shared.data.synthesize import main
@@ -56,7 +57,28 @@ def test_a_contact_sheet_shows_every_sample_five_times(tmp_path):
     assert np.ptp(sheet[:32]) > 50
 
 
-@pytest.mark.parametrize("wrong", [["--size", "32"], ["--count", "0"], []])
+def test_maps_are_written_on_request_and_change_no_other_byte(tmp_path):
+    """Training reads none of them, so that nobody pays for them unasked."""
+    count, bare, full, some = ["--count", "2", *SMALL], tmp_path / "bare", tmp_path / "full", tmp_path / "some"
+    assert main(["--out", str(bare), *count]) == 0
+    assert main(["--out", str(full), *count, "--maps", "all"]) == 0
+    assert main(["--out", str(some), *count, "--maps", "albedo,person"]) == 0
+    assert Shards(bare).fields(0) == set(CORE)
+    assert Shards(full).fields(0) == set(FIELDS)
+    assert Shards(some).fields(0) == {*CORE, "person", "albedo"}
+    for number in range(2):
+        assert Shards(bare).member(number, "json") == Shards(full).member(number, "json")
+        for name, value in Shards(bare).read(number).items():
+            np.testing.assert_array_equal(Shards(full).read(number)[name], value)
+
+
+def test_a_folder_is_not_continued_with_other_maps(tmp_path, capsys):
+    assert main(["--out", str(tmp_path), "--count", "1", *SMALL]) == 0
+    assert main(["--out", str(tmp_path), "--count", "2", "--maps", "alpha", *SMALL]) == 2
+    assert "was begun with other options" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("wrong", [["--size", "32"], ["--count", "0"], ["--maps", "alpha,depth"], []])
 def test_unusable_options_are_refused(tmp_path, wrong, capsys):
     with pytest.raises(SystemExit) as stop:
         main(["--out", str(tmp_path / "x"), *wrong] if wrong else [])

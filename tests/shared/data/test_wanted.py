@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from shared.data.fields import EXTRA
 from shared.data.shards import Shards, write_shards
 from shared.data.wanted import Wanted
 from shared.vocabulary import Vocabulary
@@ -57,6 +58,23 @@ def test_the_models_own_names_in_its_own_order_change_nothing(packed):
     assert np.array_equal(Wanted({"seg": words("wall", "hat")}).over(shards).translate(shards.read(0))["seg"], seg)
 
 
+def test_several_classes_of_the_data_may_be_one_of_the_model(packed):
+    entries = [{"name": "wall", "colour": [0, 0, 0]}, {"name": "cloth", "colour": [0, 0, 0], "also": ["shirt", "coat"]}]
+    shards = packed(
+        {"seg": ["coat", "shirt", "hat", "wall"]}, {"image": image(), "seg": np.array([[0, 1, 2], [3, 255, 0]], np.uint8)}
+    )
+    seen = Wanted({"seg": Vocabulary.parse({"entries": entries})}).over(shards).translate(shards.read(0))["seg"]
+    assert seen.tolist() == [[1, 1, 255], [0, 255, 1]]
+
+
+def test_a_point_that_the_data_call_otherwise_is_found_but_its_own_name_comes_first(packed):
+    points = np.array([[1, 1, 1], [2, 2, 1], [3, 3, 1]], np.float32)
+    nose, eye = ({"name": name, "colour": [0, 0, 0], "also": [f"{name}_old"]} for name in ("nose", "eye"))
+    shards = packed({"keypoints": ["eye_old", "nose_old", "nose"]}, {"image": image(), "keypoints": points})
+    wanted = Wanted({"keypoints": Vocabulary.parse({"entries": [nose, eye]})})
+    assert wanted.over(shards).translate(shards.read(0))["keypoints"][:, 0].tolist() == [3, 1]
+
+
 def test_without_a_shared_name_a_sentence_says_so(packed):
     shards = packed({"seg": ["wall", "hat"]}, {"image": image(), "seg": np.zeros((2, 3), np.uint8)})
     with pytest.raises(ValueError, match=r"share no name in 'seg': the data say 'wall', ..., the model 'Wand'"):
@@ -80,7 +98,8 @@ def test_one_sample_with_the_field_is_enough_and_the_others_are_filled(packed):
 
 
 def test_unknown_has_the_shape_and_type_of_its_field():
-    wanted = Wanted({"seg": words("a"), "depth": None, "normal": None, "keypoints": MANY, "intrinsics": None})
+    extra = dict.fromkeys(EXTRA)
+    wanted = Wanted({"seg": words("a"), "depth": None, "normal": None, "keypoints": MANY, "intrinsics": None, **extra})
     filled = wanted.fill({}, (4, 5))
     assert {name: (v.shape, v.dtype.name) for name, v in filled.items()} == {
         "seg": ((4, 5), "uint8"),
@@ -88,11 +107,15 @@ def test_unknown_has_the_shape_and_type_of_its_field():
         "normal": ((4, 5, 3), "float32"),
         "keypoints": ((255, 3), "float32"),
         "intrinsics": ((4,), "float32"),
+        "person": ((4, 5), "uint8"),
+        "alpha": ((4, 5), "float32"),
+        "albedo": ((4, 5, 3), "uint8"),
         "box": ((4,), "float32"),
     }
     assert (filled["seg"] == 255).all()
+    assert (filled["person"] == 255).all()
     assert (filled["keypoints"] == 0).all()
-    assert all(np.isnan(filled[name]).all() for name in ("depth", "normal", "box", "intrinsics"))
+    assert all(np.isnan(filled[name]).all() for name in ("depth", "normal", "alpha", "box", "intrinsics"))
 
 
 def test_swaps_and_reads_follow_from_the_fields():

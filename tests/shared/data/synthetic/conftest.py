@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from shared.data.synthetic import faces
 from shared.data.synthetic.camera import Camera
 from shared.data.synthetic.furniture import Shape, ball, tube
 from shared.data.synthetic.light import light
@@ -33,7 +34,8 @@ def doll():
         points = np.array([(0, -0.1, 1.6), (0.25, 0, 1.4), (-0.25, 0, 1.4), (np.nan,) * 3])
         everything = np.concatenate([one.points for one in pieces])
         frames = {"full": everything, "upper": everything[everything[:, 2] > 0.9], "face": pieces[0].points}
-        return Figure(pieces, [], points, np.full(4, 0.06), frames, dict.fromkeys(("full", "upper", "face", "group"), AHEAD), {})
+        ways: dict[str, np.ndarray] = dict.fromkeys(("full", "upper", "face", "group"), AHEAD)
+        return Figure(pieces, [], points, np.full(4, 0.06), frames, ways, {}, np.c_[faces.AXES, (0, 0, 1.6)])
 
     return make
 
