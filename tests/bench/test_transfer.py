@@ -1,4 +1,7 @@
-"""Transfer to real photos: the arithmetic by hand, and every model answers. The scores of a checkpoint come from transfer.py."""
+"""Transfer to real photos: the arithmetic by hand, and what the built-in model scores.
+
+Any checkpoints, side by side, and pictures: .venv/bin/python tests/bench/transfer.py ours=FILE other=FILE --pictures runs/transfer
+"""
 
 import tomllib
 from pathlib import Path
@@ -9,7 +12,7 @@ import torch
 import transfer
 import transfer_scores as scores
 
-from shared import checkpoint
+from shared import builtin, checkpoint
 from shared.build import build
 from shared.data import geometric
 from shared.infer.predictor import Predictor
@@ -197,3 +200,13 @@ def test_a_model_without_the_points_is_a_sentence(photos, tmp_path):
     checkpoint.save(tmp_path / "face.safetensors", build(face).state_dict(), face)
     with pytest.raises(ValueError, match=r"this model has no left_shoulder, .*ankle; COCO's photos need all of its 17 points"):
         transfer.answered_points(Predictor.load(tmp_path / "face.safetensors", device="cpu"), transfer.people_of(photos / "coco"))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_the_built_in_model_sees_more_than_whoever_does_not_look(photos):
+    if not builtin.MODEL.is_file():
+        pytest.skip("the built-in model is not in this tree yet; tests/bench/transfer.py measures any checkpoint")
+    found = transfer.report({"builtin": None}, photos)
+    beaten = {name: found["builtin"][name] > value for name, value in found["trivial"].items()}
+    assert all(beaten[name] for name in ("pck 0.20", "pck 0.10", "whole mean", "whole person", "box mean", "box person")), beaten

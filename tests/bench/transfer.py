@@ -169,12 +169,12 @@ def put_back(answer: np.ndarray, seen: tuple[int, int, int, int], hw: tuple[int,
     return picture
 
 
-def measure(models: Mapping[str, Path], photos: Path, *, shards: Path | None = None, device: str = "auto",
+def measure(models: Mapping[str, Path | None], photos: Path, *, shards: Path | None = None, device: str = "auto",
             limit: int | None = None, pictures: Path | None = None) -> dict[str, Rows]:  # fmt: skip
     """Scores by column, the models' and then `trivial`; a row that a model has no answer for is missing.
 
     Args:
-        models: label -> checkpoint.
+        models: label -> checkpoint; None is the built-in one.
         photos: the folder with `coco` and `ccp`.
         shards: training data, for the mean pose.
         device: where the models run.
@@ -210,7 +210,7 @@ def table(found: Mapping[str, Rows]) -> str:
     return "\n".join(lines)
 
 
-def report(models: Mapping[str, Path], photos: Path, *, shards: Path | None = None, limit: int | None = None,
+def report(models: Mapping[str, Path | None], photos: Path, *, shards: Path | None = None, limit: int | None = None,
            **options: Any) -> dict[str, Rows]:  # fmt: skip
     """`measure`, and print what was measured and the table."""
     found = measure(models, photos, shards=shards, limit=limit, **options)
@@ -247,7 +247,7 @@ def _overlap(seen: tuple[int, int, int, int], hw: tuple[int, ...]) -> tuple[tupl
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", nargs="+", metavar="LABEL=FILE", help="checkpoints, one column of the table each")
+    parser.add_argument("model", nargs="*", metavar="LABEL=FILE", help="checkpoints, one column each (default: the built-in model)")
     parser.add_argument(
         "--photos", type=Path, default=BESIDE, metavar="DIR", help="folder with coco and ccp (default: %(default)s)"
     )
@@ -256,7 +256,10 @@ def main() -> None:
     parser.add_argument("--limit", type=int, metavar="N", help="score parts on the first N photos only")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: %(default)s)")
     told = parser.parse_args()
-    models = {label or Path(file).parent.name: Path(file) for label, _, file in (text.rpartition("=") for text in told.model)}
+    parts = [text.rpartition("=") for text in told.model]
+    models = {label or Path(file).parent.name: Path(file) for label, _, file in parts} or {"builtin": None}
+    if len(models) < len(parts):
+        parser.error("two models have one label; give each its own: label=file")
     options = {"shards": told.shards, "device": told.device, "limit": told.limit, "pictures": told.pictures}
     try:
         report(models, told.photos, **options)
