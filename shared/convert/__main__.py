@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--rope-dtype", choices=("fp32", "bf16"), help="of Sapiens2's angles (default: as the file's periods are)")
     parser.add_argument("--task", metavar="KIND:NAMES", help="whose answers these are, where their number is not a published one: "
                         "pose:skeleton or seg:labels, names of ours or a .toml file")  # fmt: skip
-    parser.add_argument("--dtype", choices=tuple(DTYPES), help="to keep the parameters in (default: as SRC); bf16 takes half the room "
+    parser.add_argument("--dtype", choices=tuple(DTYPES), help="to keep parameters in (default: as SRC); bf16 takes half the room "
                         "and is computed in fp32 all the same; SRC may be a checkpoint of ours then")  # fmt: skip
     told = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
