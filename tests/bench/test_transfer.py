@@ -195,6 +195,11 @@ def test_every_model_gets_its_column_and_whoever_does_not_look_the_last(photos, 
     assert len(lines) == 1 + 3 + 2 * 7
 
 
+def test_a_checkpoint_without_a_label_is_called_after_its_folder():
+    assert transfer.labelled("ours=runs/lr=1/model.safetensors") == ("ours", Path("runs/lr=1/model.safetensors"))
+    assert transfer.labelled("runs/joint/model.safetensors") == ("joint", Path("runs/joint/model.safetensors"))
+
+
 def test_a_model_without_the_points_is_a_sentence(photos, tmp_path):
     face = {**NANO, "tasks": [{"type": "tasks.pose.task.Pose", "skeleton": "face243"}]}
     checkpoint.save(tmp_path / "face.safetensors", build(face).state_dict(), face)

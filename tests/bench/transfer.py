@@ -245,6 +245,12 @@ def _overlap(seen: tuple[int, int, int, int], hw: tuple[int, ...]) -> tuple[tupl
     return (slice(*y), slice(*x)), (slice(y[0] - top, y[1] - top), slice(x[0] - left, x[1] - left))
 
 
+def labelled(text: str) -> tuple[str, Path]:
+    """`label=file`; a file alone is called after its folder."""
+    label, equals, file = text.partition("=")
+    return (label, Path(file)) if equals else (Path(text).parent.name, Path(text))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", nargs="*", metavar="LABEL=FILE", help="checkpoints, one column each (default: the built-in model)")
@@ -256,9 +262,9 @@ def main() -> None:
     parser.add_argument("--limit", type=int, metavar="N", help="score parts on the first N photos only")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: %(default)s)")
     told = parser.parse_args()
-    parts = [text.rpartition("=") for text in told.model]
-    models = {label or Path(file).parent.name: Path(file) for label, _, file in parts} or {"builtin": None}
-    if len(models) < len(parts):
+    named = [labelled(text) for text in told.model]
+    models = dict(named) or {"builtin": None}
+    if len(models) < len(named):
         parser.error("two models have one label; give each its own: label=file")
     options = {"shards": told.shards, "device": told.device, "limit": told.limit, "pictures": told.pictures}
     try:
