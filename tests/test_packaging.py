@@ -1,9 +1,11 @@
 """Installed as the README says, the project is found, and every script explains itself from any folder."""
 
 import os
+import shutil
 import subprocess
 import sys
 import tomllib
+import zipfile
 from importlib import metadata
 from pathlib import Path
 
@@ -57,6 +59,21 @@ def test_every_script_explains_itself_from_another_folder(script, tmp_path):
 
 def test_packing_shards_explains_itself_from_another_folder(tmp_path):
     assert python(tmp_path, "-m", "shared.data.pack", "--help").startswith("usage: ")
+
+
+def test_a_wheel_holds_the_built_in_model_and_its_card(tmp_path):
+    pytest.importorskip("setuptools", minversion="77", reason="the project is built by setuptools 77 or newer")
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    for folder in ("pretrain", "shared", "tasks"):
+        shutil.copytree(ROOT / folder, tree / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    for file in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / file, tree)
+    (tree / "shared/builtin/model.safetensors").write_bytes(b"weights")
+    python(tree, "-c", "from setuptools.build_meta import build_wheel; build_wheel('.')")
+    with zipfile.ZipFile(*tree.glob("*.whl")) as wheel:
+        assert {f"shared/builtin/{name}" for name in ("__init__.py", "model.safetensors", "README.md")} <= set(wheel.namelist())
+        assert wheel.read("shared/builtin/model.safetensors") == b"weights"
 
 
 def test_vocabularies_lie_beside_the_code_that_reads_them(tmp_path):

@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import re
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -10,6 +11,7 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from torch import Tensor
 from tqdm import tqdm
@@ -20,11 +22,14 @@ from shared.convert.official import compare, empty, family_of, findings, from_of
 from shared.vit.sizes import size_of
 
 log = logging.getLogger(__name__)
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+FOLDERS = re.compile(r"(?<![\w./~:-])~?/(?:[^/\s,;]+/)*")  # in front of a name, from the root or the user's home on
 EXAMPLES = """examples:
   python -m shared.convert sapiens_0.3b_goliath_best_goliath_AP_573.pth pose.safetensors
   python -m shared.convert hf:facebook/sapiens2-seg-0.4b seg.safetensors --rope-dtype bf16
   python -m shared.convert runs/pose/model.safetensors pose.pth --to official
   python -m shared.convert faces.pth faces.safetensors --task seg:faces.toml
+  python -m shared.convert runs/joint/model.safetensors small.safetensors --dtype bf16
 
 Family, task and size are read from the tensors. Conversion is not needed to use an official file: every --checkpoint and init=
 takes it as it is. Licences stay those of the weights, see docs/checkpoints.md."""
@@ -49,41 +54,69 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--rope-dtype", choices=("fp32", "bf16"), help="of Sapiens2's angles (default: as the file's periods are)")
     parser.add_argument("--task", metavar="KIND:NAMES", help="whose answers these are, where their number is not a published one: "
                         "pose:skeleton or seg:labels, names of ours or a .toml file")  # fmt: skip
+    parser.add_argument("--dtype", choices=tuple(DTYPES), help="to keep parameters in (default: as SRC); bf16 takes half the room "
+                        "and is computed in fp32 all the same; SRC may be a checkpoint of ours then")  # fmt: skip
     told = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     hints = {key: getattr(told, key) for key in ("heads", "patch_padding", "rope_dtype", "task") if getattr(told, key) is not None}
     try:
-        (_to_official if told.to == "official" else _to_ours)(told.source, told.target, hints)
+        (_to_official if told.to == "official" else _to_ours)(told.source, told.target, hints, told.dtype)
     except (ValueError, OSError, SafetensorError) as error:
         parser.exit(2, f"error: {error}\n")
 
 
-def _to_ours(source: str, target: Path, hints: dict[str, Any]) -> None:
+def _to_ours(source: str, target: Path, hints: dict[str, Any], dtype: str | None) -> None:
     if target.suffix != ".safetensors":
         raise ValueError(
             f"our checkpoints are .safetensors files, not {target.name!r}; name it {target.with_suffix('.safetensors')}"
         )
     path, found = _open(source, target)
     if found.about is not None:
-        raise ValueError(f"{path} is a checkpoint of ours already; to write the official form, add --to official")
-    if (read := from_official(path, found, **hints)) is None:
+        if not dtype:
+            raise ValueError(f"{path} is a checkpoint of ours already; to write the official form, add --to official, "
+                             "to store it in half the room --dtype bf16")  # fmt: skip
+        _refuse(hints)
+        about, state = found.about, found.tensors
+    elif (read := from_official(path, found, **hints)) is None:
         first = ", ".join(list(found.tensors)[:3])
         raise ValueError(f"{path} is no official file of Sapiens or Sapiens2: its first tensors are {first}; "
                          "weights of timm need no conversion, init= takes them")  # fmt: skip
-    about, state = read
-    _fits_family(about["model"], hints)
+    else:
+        about, state = read
+        _fits_family(about["model"], hints)
     log.info("%s holds %s", path, _said(about["model"], state))
-    missing, extra, wrong = compare(empty(about["model"]).state_dict(), state)
+    model = empty(about["model"])
+    missing, extra, wrong = compare(model.state_dict(), state)
     if missing or extra or wrong:
         raise ValueError(f"{path} is not whole, or of no published kind: {findings(missing, extra, wrong)}; fetch it again")
-    _writing(target, state, lambda: weights.save(target, state, about["model"], official=about["official"]))
+    if dtype:  # parameters alone: tables that are computed, as Sapiens2's periods, stay exact
+        state = {**state, **{name: state[name].to(DTYPES[dtype]) for name, _ in model.named_parameters()}}
+    rest = {key: value for key, value in about.items() if key not in ("format", "model")}
+    if found.about is not None:  # our own settings, not what others wrote into their files
+        rest = {key: value if key == "official" else _without_folders(value) for key, value in rest.items()}
+    _writing(target, state, lambda: weights.save(target, state, about["model"], **rest))
 
 
-def _to_official(source: str, target: Path, hints: dict[str, Any]) -> None:
+def _without_folders(node: Any) -> Any:
+    """The same, with names alone where there were paths from the root on."""
+    if isinstance(node, Mapping):
+        return {key: _without_folders(value) for key, value in node.items()}
+    if isinstance(node, list | tuple):
+        return [_without_folders(value) for value in node]
+    return FOLDERS.sub("", node) if isinstance(node, str) else node
+
+
+def _refuse(hints: Mapping[str, Any]) -> None:
     if hints:
         raise ValueError(
             f"{', '.join('--' + key.replace('_', '-') for key in hints)} says how to read an official file; leave it out here"
         )
+
+
+def _to_official(source: str, target: Path, hints: dict[str, Any], dtype: str | None) -> None:
+    _refuse(hints)
+    if dtype:
+        raise ValueError("--dtype is for checkpoints of ours; official files keep the numbers they have, so leave it out here")
     if target.suffix not in (".pth", ".safetensors"):
         raise ValueError(f"official files are .pth (Sapiens) or .safetensors (Sapiens2), not {target.name!r}; name it so")
     path, found = _open(source, target)

@@ -28,12 +28,17 @@ def infer(only: type[Task] | None = None) -> None:
         description=f"Answer {only.name if only else 'all tasks of a model, in one pass of its backbone,'} for photos of any size.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog=f"""examples:
-  python tasks/{what}/infer.py photo.jpg --checkpoint runs/{what}/model.safetensors --out answers
+  python tasks/{what}/infer.py photo.jpg
+  python tasks/{what}/infer.py photo.jpg --checkpoint runs/{what}/model.safetensors --out found
   python tasks/{what}/infer.py holiday/ more.txt 'scans/*.png' --checkpoint model.safetensors --out answers --device cuda""",
     )
     parser.add_argument("input", nargs="+", help="photos, folders (searched in depth), globs, or .txt lists of photos")
-    parser.add_argument("--checkpoint", required=True, metavar="FILE", help="model.safetensors of a run, or an official file")
-    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder for answers; made where it is missing")
+    parser.add_argument(
+        "--checkpoint", metavar="FILE", help="model.safetensors of a run, or an official file (default: the built-in model)"
+    )
+    parser.add_argument(
+        "--out", default="answers", type=Path, metavar="DIR", help="made where it is missing (default: %(default)s)"
+    )
     if only is None:
         parser.add_argument("--tasks", metavar="A,B", help="answer these only, for example seg,depth (default: all of the model)")
     parser.add_argument("--people", metavar="BOXES.json", help="boxes for pose: {photo name: [[x0, y0, x1, y1], ...]} in pixels")

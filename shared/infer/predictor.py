@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from shared import checkpoint
+from shared import builtin, checkpoint
 from shared.data.view import Size
 from shared.dense.frame import settle, unmirror
 from shared.dense.model import DenseModel
@@ -37,7 +37,7 @@ class Predictor:
             precision.
 
     Example:
-        >>> predictor = Predictor.load("runs/joint/model.safetensors")
+        >>> predictor = Predictor.load()      # the built-in model; or the path of a checkpoint
         >>> answers = predictor(image)        # (H,W,3) uint8 RGB -> {"seg": (H,W) uint8, "depth": (H,W) float32, ...}
     """
 
@@ -76,7 +76,7 @@ class Predictor:
     @classmethod
     def load(
         cls,
-        path: Path | str,
+        path: Path | str | None = None,
         *,
         device: torch.device | str = "auto",
         size: Size | None = None,
@@ -86,20 +86,22 @@ class Predictor:
         """From a checkpoint; no config is needed. For the arguments see the class.
 
         Args:
-            path: `model.safetensors` of a run, or an official file.
+            path: `model.safetensors` of a run, or an official file; None: the built-in model.
             device: `auto` is the GPU where there is one.
             options: `preset`, `flip`, `precision`, `compiled`.
 
         Raises:
-            ValueError: the file is no checkpoint of answers, or lacks a task that is asked for; or there is no such device.
+            ValueError: the file is no checkpoint of answers, or lacks a task that is asked for; or there is no such device, or no
+                built-in model.
         """
         device = checkpoint.device_of(str(device))
+        path, said = (builtin.path(), "the built-in model") if path is None else (path, path)
         model, _ = checkpoint.load(path, device=device)
         if not isinstance(model, DenseModel):
             raise ValueError(f"{path} holds a {type(model).__name__}, which answers nothing; fine-tune it first (init={path})")
         names = [task.name for task in model.tasks]
         if missing := set(only or ()) - set(names):
-            raise ValueError(f"{path} answers {', '.join(names)}, not {', '.join(sorted(missing))}; give a checkpoint of that task")
+            raise ValueError(f"{said} answers {', '.join(names)}, not {', '.join(sorted(missing))}; give a checkpoint of that task")
         return cls(model, size=size, device=device, only=only, **options)
 
     def __call__(self, image: np.ndarray, *, boxes: np.ndarray | None = None) -> Answers:

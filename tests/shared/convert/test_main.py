@@ -102,14 +102,79 @@ def test_names_of_the_users_own_travel_inside(theirs, tmp_path):
     assert task.vocabulary.names[16] == "point16"
 
 
+def test_bf16_takes_half_the_room_and_answers_almost_alike(ours, tmp_path):
+    small = tmp_path / "small.safetensors"
+    main([str(ours), str(small), "--dtype", "bf16"])
+    assert small.stat().st_size < 0.55 * ours.stat().st_size
+    assert {tensor.dtype for tensor in weights.read(small).tensors.values()} == {torch.bfloat16}
+    (full, _), (half, _) = checkpoint.load(ours), checkpoint.load(small)
+    assert {tensor.dtype for tensor in half.state_dict().values()} == {torch.float32}, "computed as ever"
+    image = torch.randint(0, 256, (1, 3, 128, 96), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        one, two = full(image)["pose"], half(image)["pose"]
+    assert not torch.equal(one, two)
+    assert (one - two).abs().max() < 0.02 * one.abs().max()
+    main([str(small), str(tmp_path / "full.safetensors"), "--dtype", "fp32"])
+    again = weights.read(tmp_path / "full.safetensors").tensors
+    assert all(torch.equal(again[name], tensor.float()) for name, tensor in weights.read(small).tensors.items())
+
+
+def test_what_is_computed_and_not_learnt_stays_exact(tmp_path):
+    backbone = {
+        "type": "shared.vit.model.ViT",
+        "size": {"dim": 64, "depth": 2, "heads": 2, "family": "sapiens2"},
+        "image_hw": [64, 48],
+    }
+    second = {**POSE, "backbone": backbone}
+    torch.manual_seed(0)
+    checkpoint.save(tmp_path / "x.safetensors", build(second).state_dict(), second)
+    main([str(tmp_path / "x.safetensors"), str(tmp_path / "small.safetensors"), "--dtype", "bf16"])
+    kept = weights.read(tmp_path / "small.safetensors").tensors
+    assert [name for name, tensor in kept.items() if tensor.dtype == torch.float32] == ["backbone.rope.periods"]
+    assert torch.equal(kept["backbone.rope.periods"], build(second).state_dict()["backbone.rope.periods"])
+
+
+def test_an_official_file_becomes_a_small_one_of_ours(theirs, tmp_path):
+    main([str(theirs), str(tmp_path / "small.safetensors"), "--dtype", "bf16"])
+    found = weights.read(tmp_path / "small.safetensors")
+    assert found.about is not None
+    assert found.about["official"]["file"] == "theirs.pth"
+    assert found.tensors["decoders.pose.last.bias"].dtype == torch.bfloat16
+
+
+def test_a_small_file_knows_its_settings_and_no_folder_of_the_machine(ours, tmp_path):
+    config = {
+        "work_dir": str(tmp_path / "runs" / "joint"),
+        "train": {"shards": ["/srv/people/a-{000..511}.tar", "~/more/b.tar", "data/c.tar"], "share": 0.5},
+        "init": "hf:facebook/sapiens2-pretrain-0.1b",
+        "note": "two of 3 m/s, see https://example.org/a/b",
+    }
+    checkpoint.save(ours, build(POSE).state_dict(), POSE, config=config, iteration=7)
+    main([str(ours), str(tmp_path / "small.safetensors"), "--dtype", "bf16"])
+    about = weights.read(tmp_path / "small.safetensors").about
+    assert about is not None
+    assert about["model"] == POSE
+    assert about["iteration"] == 7
+    assert about["config"] == {
+        **config,
+        "work_dir": "joint",
+        "train": {"shards": ["a-{000..511}.tar", "b.tar", "data/c.tar"], "share": 0.5},
+    }
+    assert str(tmp_path).encode() not in (tmp_path / "small.safetensors").read_bytes()
+
+
 def test_what_cannot_be_converted_is_a_sentence(capsys, ours, theirs, tmp_path):
     x = tmp_path / "x.safetensors"
-    assert "is a checkpoint of ours already; to write the official form, add --to official" in refused(capsys, ours, x)
+    assert "is a checkpoint of ours already; to write the official form, add --to official, to store it in half" in refused(
+        capsys, ours, x
+    )
     assert "is no checkpoint of ours, so it cannot be written" in refused(capsys, theirs, x, "--to", "official")
     assert "our checkpoints are .safetensors files, not 'x.pth'" in refused(capsys, theirs, tmp_path / "x.pth")
     assert "official files are .pth (Sapiens) or .safetensors" in refused(capsys, ours, tmp_path / "x.pt", "--to", "official")
     assert "is the file to read; write to another one" in refused(capsys, ours, ours, "--to", "official")
     assert "--heads says how to read an official file" in refused(capsys, ours, x, "--to", "official", "--heads", "2")
+    assert "--heads says how to read an official file" in refused(capsys, ours, x, "--dtype", "bf16", "--heads", "2")
+    assert "--dtype is for checkpoints of ours" in refused(capsys, ours, x, "--to", "official", "--dtype", "bf16")
     assert "--rope-dtype is for files of sapiens2, this one is of sapiens" in refused(capsys, theirs, x, "--rope-dtype", "bf16")
     assert "the file answers pose with 17 channels, not seg" in refused(capsys, theirs, x, "--task", "seg:lip20")
     assert "there is no checkpoint" in refused(capsys, tmp_path / "none.pth", x)
@@ -136,5 +201,14 @@ def test_help_gives_examples(capsys):
         main(["--help"])
     assert ended.value.code == 0
     told = capsys.readouterr().out
-    for word in ("examples:", "--to", "--heads", "--patch-padding", "--rope-dtype", "--task", "hf:facebook/sapiens2-seg-0.4b"):
+    for word in (
+        "examples:",
+        "--to",
+        "--heads",
+        "--patch-padding",
+        "--rope-dtype",
+        "--task",
+        "--dtype",
+        "hf:facebook/sapiens2-seg-0.4b",
+    ):
         assert word in told

@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from shared import builtin
 from shared.data.photo import find_photos
 from shared.infer.cli import _boxes, _size, infer, run
 from shared.infer.predictor import Predictor
 from tasks.depth.task import Depth
+from tasks.pointmap.task import Pointmap
 
 ROOT = Path(__file__).parents[3]
 SUFFIXES = {"seg.png", "depth.npy", "normal.npy", "pose.json", "seg.jpg", "depth.jpg", "normal.jpg", "pose.jpg"}
@@ -150,6 +152,25 @@ def test_boxes_give_people(trained, photos, tmp_path, monkeypatch):
         name: json.loads((tmp_path / "out" / f"{name}.pose.json").read_text())["people"] for name in ("plain-30x20", "dot-1x1")
     }
     assert {name: len(found) for name, found in people.items()} == {"plain-30x20": 2, "dot-1x1": 0}
+
+
+def test_a_photo_alone_is_answered_by_the_built_in_model_into_a_folder_here(trained, photos, tmp_path, monkeypatch):
+    monkeypatch.setattr(builtin, "MODEL", trained)
+    monkeypatch.chdir(tmp_path)
+    assert called(monkeypatch, photos / "dot-1x1.png") == 0
+    assert {path.name for path in (tmp_path / "answers").iterdir()} == {f"dot-1x1.{suffix}" for suffix in SUFFIXES}
+
+
+def test_a_task_that_the_built_in_model_lacks_and_a_model_that_is_not_there_are_sentences(
+    trained, photos, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(builtin, "MODEL", trained)
+    assert called(monkeypatch, photos / "dot-1x1.png", "--out", tmp_path / "out", only=Pointmap) == 2
+    assert "the built-in model answers seg, depth, normal, pose, not pointmap" in capsys.readouterr().err
+    monkeypatch.setattr(builtin, "MODEL", tmp_path / "none.safetensors")
+    assert called(monkeypatch, photos / "dot-1x1.png", "--out", tmp_path / "out") == 2
+    assert "this copy has no built-in model" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(

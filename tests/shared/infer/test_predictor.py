@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from shared import checkpoint
+from shared import builtin, checkpoint
 from shared.infer.predictor import Predictor
 
 ALL = ["seg", "depth", "normal", "pose"]
@@ -103,6 +103,20 @@ def test_checkpoints_that_do_not_answer_are_sentences(trained, pretrained, tmp_p
     with pytest.raises(ValueError, match="holds a MaskedAutoencoder, which answers nothing; fine-tune it first"):
         Predictor.load(pretrained)
     assert checkpoint.load(trained).about["iteration"] == 2
+
+
+def test_without_a_path_the_built_in_model_answers(trained, predictor, monkeypatch):
+    monkeypatch.setattr(builtin, "MODEL", trained)
+    image = picture(70, 50)
+    assert np.array_equal(Predictor.load(device="cpu")(image)["depth"], predictor(image)["depth"])
+    with pytest.raises(ValueError, match="the built-in model answers seg, depth, normal, pose, not pointmap; give a checkpoint of"):
+        Predictor.load(only=["pointmap"])
+
+
+def test_a_copy_without_the_built_in_model_says_so(monkeypatch, tmp_path):
+    monkeypatch.setattr(builtin, "MODEL", tmp_path / "model.safetensors")
+    with pytest.raises(ValueError, match=r"this copy has no built-in model: there is no .*model\.safetensors; give a checkpoint"):
+        Predictor.load()
 
 
 @pytest.mark.slow
