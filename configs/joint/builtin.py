@@ -1,0 +1,37 @@
+"""The built-in model: 29 parts, depth, normals and 308 points on tiny at 192 x 144; its card has the commands and the scores."""
+
+from mmengine.config import read_base
+
+with read_base():
+    from .._base_.finetune import *
+
+from shared.data.backdrops import Backdrops
+from shared.dense.decoder import Spec
+from tasks.depth.task import Depth
+from tasks.normal.task import Normal
+from tasks.pose.task import Pose
+from tasks.seg.task import Seg
+
+tasks = [
+    dict(type=Seg, labels="sapiens29"),
+    dict(type=Depth, floor=0.1),
+    dict(type=Normal),
+    dict(type=Pose, skeleton="sapiens308", sigma=0.03),
+]
+weights = dict(depth=2.0, normal=2.0, pose=400.0)
+backbone.update(size="tiny", image_hw=(192, 144), patch=12)
+decoder = dict(type=Spec, up=(64, 48), refine=())
+train.update(shards=["data/builtin/people_10", "data/builtin/people_20"])
+val.update(shards="data/builtin/people_21")
+framing = "boxes"
+jitter.update(scale=(0.55, 1.25), degrees=15.0, shift=0.08)
+backdrops = dict(type=Backdrops, photos="data/builtin/photos", borders=0.24, share=0.6)
+batch = 8
+workers = 0
+optimizer = "muon"
+lr = 3e-3
+layer_decay = 0.9
+warmup = 100
+iters = 6000
+val_every = 1000
+log_every = 100
