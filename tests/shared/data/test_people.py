@@ -147,9 +147,9 @@ def test_nobody_is_bare(people, names):
 
 
 @pytest.mark.parametrize("part", ["small", "large"])
+@pytest.mark.usefixtures("embree")
 def test_the_renderer_of_today_draws_the_same_people(part, request):
-    pytest.importorskip("embreex", reason="people are rendered by the extra `synthetic`, which is not installed")
-    from shared.data.synthetic import NAMES, person
+    from shared.data.synthetic import NAMES, person  # here because the other tests need neither it nor its extra
 
     shards, made = Shards(request.getfixturevalue(f"{part}_shards")), json.loads((PEOPLE / part / "synthetic.json").read_text())
     stored, drawn = shards.read(0), person((made["seed"], 0), tuple(made["size"]), shot=made["shot"])
