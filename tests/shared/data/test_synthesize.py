@@ -60,9 +60,17 @@ def test_a_contact_sheet_shows_every_sample_five_times(tmp_path):
     assert np.ptp(sheet[:32]) > 50
 
 
-@pytest.mark.parametrize("wrong", [["--size", "32"], ["--count", "0"], []])
-def test_unusable_options_are_refused(tmp_path, wrong, capsys):
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        (["--size", "32"], "height x width"),
+        (["--size", "0x5"], "at least 1"),
+        (["--count", "0"], "at least 1"),
+        ([], "nothing to write"),
+    ],
+)
+def test_unusable_options_are_refused(tmp_path, wrong, told, capsys):
     with pytest.raises(SystemExit) as stop:
         main(["--out", str(tmp_path / "x"), *wrong] if wrong else [])
     assert stop.value.code == 2
-    assert "error" in capsys.readouterr().err
+    assert told in capsys.readouterr().err
