@@ -104,6 +104,17 @@ def test_points_of_the_face_lie_on_the_face(people, names):
     assert hits / total > 0.995
 
 
+def test_who_is_seen_from_the_front_has_the_left_on_the_right_of_the_picture(people, names):
+    tried = 0
+    for sample in people:
+        left, right, nose = (sample["keypoints"][names["keypoints"].index(name)] for name in ("left_eye", "right_eye", "nose"))
+        if left[2] and right[2] and nose[2]:
+            across, down = left[:2] - right[:2], nose[:2] - (left[:2] + right[:2]) / 2
+            tried += 1
+            assert across[0] * down[1] - across[1] * down[0] > 0  # however the head is held
+    assert tried > 5
+
+
 def test_the_left_hand_is_at_the_left_wrist(people, names):
     tried = 0
     for sample in people:

@@ -178,6 +178,20 @@ def test_normals_of_skin_and_cloth_are_the_slope_of_their_depth(shot, part, degr
     assert np.nanpercentile(angle[inside], 80) < 3 * degrees
 
 
+@pytest.mark.usefixtures("embree")
+def test_nobody_has_a_face_from_behind():
+    front = [NAMES["keypoints"].index(name) for name in ("nose", "l_center_of_iris", "r_center_of_iris", "center_of_cupid_bow")]
+    tried = 0
+    for seed in ((9, 29), (9, 38)):
+        what = setting(seed, shot="full")
+        if what.people[0].ahead["face"] @ what.camera.rotation[2] > 0.5:
+            tried += 1
+            points = look(what, (64, 48)).keypoints[0]
+            assert points[:, 2].any()
+            assert not points[front, 2].any()
+    assert tried
+
+
 def test_who_sits_has_something_to_sit_on():
     drawn = [figure(np.random.default_rng(seed), "full") for seed in range(14)]
     seated = [one for one in drawn if str(one.facts["pose"]).startswith("sitting")]
