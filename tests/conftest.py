@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +10,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from shared.data import geometric
+from shared.data import tarindex
 from shared.data.fields import Sample
-from shared.data.shards import write_shards
+from shared.data.shards import Shards
 
+PEOPLE = Path(__file__).parent / "data" / "people"  # rendered once; its README has the command
 BESIDE = Path(__file__).parents[2] / "shared"
 OURS = {  # what the official code calls a layer, and what we do
     r"^patch_embed\.projection": "patch_embed",
@@ -36,16 +38,33 @@ def shared_folder() -> Path:
 
 
 @pytest.fixture(scope="session")
-def person() -> Sample:
+def person(large_shards) -> Sample:
     """A person at 256 x 192 with every field. Do not write into it."""
-    return geometric.person(0)
+    return Shards(large_shards).read(0)
+
+
+@pytest.fixture(scope="session")
+def names(large_shards) -> dict[str, list[str]]:
+    """What the ids of `seg` and the rows of `keypoints` of these people are called."""
+    return Shards(large_shards).names
+
+
+@pytest.fixture(scope="session")
+def large_shards(tmp_path_factory) -> Path:
+    """Two people of 256 x 192 with every field: one from head to foot, one from the hips up. Do not write into it."""
+    return indexed(PEOPLE / "large", tmp_path_factory.mktemp("large"))
 
 
 @pytest.fixture(scope="session")
 def small_shards(tmp_path_factory) -> Path:
     """Twelve people of 64 x 48 with every field, in three shards. Do not write into it."""
-    folder = tmp_path_factory.mktemp("people")
-    write_shards(geometric.samples(12, seed=0, hw=(64, 48)), folder, names=geometric.NAMES, per_shard=4)
+    return indexed(PEOPLE / "small", tmp_path_factory.mktemp("people"))
+
+
+def indexed(shards: Path, folder: Path) -> Path:
+    """The folder with copies of shards and their indices, which would look stale after a checkout if they were kept."""
+    for number, shard in enumerate(sorted(shards.glob("*.tar"))):
+        tarindex.load(Path(shutil.copy(shard, folder / f"{number:06d}.tar")))
     return folder
 
 

@@ -3,6 +3,7 @@
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,8 +13,7 @@ import numpy as np
 import pytest
 
 from shared import builtin
-from shared.data import geometric
-from shared.data.shards import write_shards
+from shared.data.shards import Shards
 from shared.engine.config import load
 
 ROOT = Path(__file__).parents[1]
@@ -52,14 +52,15 @@ def _set(words: list[str]) -> set[str]:
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Path:
+def place(tmp_path: Path, small_shards: Path) -> Path:
     """A folder with photos and a few shards of people."""
     for folder in ("photos", "holiday"):
         (tmp_path / folder).mkdir()
-        for seed in range(2):
-            cv2.imwrite(str(tmp_path / folder / f"{seed}.jpg"), geometric.person(seed, (96, 72))["image"][..., ::-1])
+        for number in range(2):
+            cv2.imwrite(str(tmp_path / folder / f"{number}.jpg"), Shards(small_shards).read(number)["image"][..., ::-1])
     cv2.imwrite(str(tmp_path / "photo.jpg"), np.full((129, 97, 3), 90, np.uint8))
-    write_shards(geometric.samples(4, seed=0, hw=(64, 48)), tmp_path / "data" / "people", names=geometric.NAMES)
+    (tmp_path / "data" / "people").mkdir(parents=True)
+    shutil.copy(small_shards / "000000.tar", tmp_path / "data" / "people")
     return tmp_path
 
 

@@ -1,4 +1,4 @@
-"""MAE of the built-in model: tiny, 192 x 144 in patches of 12, on synthetic people and unlabelled photos; its card has the commands."""
+"""MAE of the built-in model: tiny, 192 x 144 in patches of 12, on synthetic people and photos; commands in its card."""
 
 from mmengine.config import read_base
 

@@ -2,10 +2,9 @@
 
     python -m shared.data.pack folder ~/photos --out data/photos --max-side 2048
     python -m shared.data.pack ccp ~/ccp --out data/ccp-train --split train
-    python -m shared.data.pack synthetic --count 1000 --size 256x192 --out data/synthetic --workers 2
 
-Exit status: 0 when everything was packed, 1 when some photos were skipped (SHARDS/skipped.txt lists them), 2 when the input is
-unusable.
+Synthetic people come from `python -m shared.data.synthesize`, packed already. Exit status: 0 when everything was packed, 1 when
+some photos were skipped (SHARDS/skipped.txt lists them), 2 when the input is unusable.
 """
 
 import argparse
@@ -17,7 +16,7 @@ from typing import Any, NamedTuple
 from tqdm import tqdm
 
 from shared.data import tarindex
-from shared.data.options import positive, size
+from shared.data.options import positive
 from shared.data.photo import find_photos
 from shared.data.shards import write_shards
 from shared.data.sources import ccp, folder
@@ -141,19 +140,10 @@ def _ccp(options: argparse.Namespace, skipped: list[tuple[Path, str]]) -> Source
     return Source(ccp.samples(options.folder, skipped=skipped, **which), names, len(ccp.photos(options.folder, **which)))
 
 
-def _synthetic(options: argparse.Namespace, skipped: list[tuple[Path, str]]) -> Source:
-    from shared.data.geometric import (
-        NAMES,
-        samples,
-    )  # here because the renderer is slow to import and the other sources need none
-
-    return Source(samples(options.count, seed=options.seed, hw=options.size, workers=options.workers), NAMES, options.count)
-
-
 def _parser() -> argparse.ArgumentParser:
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(prog="python -m shared.data.pack", description=__doc__, formatter_class=raw)
-    commands = parser.add_subparsers(title="sources", required=True, metavar="{folder,ccp,synthetic}")
+    commands = parser.add_subparsers(title="sources", required=True, metavar="{folder,ccp}")
 
     def add(name: str, source: Any, text: str, example: str) -> argparse.ArgumentParser:
         command = commands.add_parser(
@@ -178,13 +168,6 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--unlabelled", action="store_true", help="images alone, and those of unlabelled/ too (the latter count as train)"
     )
-
-    example = "synthetic --count 1000 --seed 0 --size 256x192 --out data/synthetic --workers 2"
-    command = add("synthetic", _synthetic, "Render people whose image, parts, depth, normals and keypoints agree.", example)
-    command.add_argument("--count", type=positive, default=1000, metavar="N", help="pictures (default 1000)")
-    command.add_argument("--seed", type=int, default=0, help="another seed gives other people (default 0)")
-    command.add_argument("--size", type=size, default=(256, 192), metavar="HxW", help="pixels, height first (default 256x192)")
-    command.add_argument("--workers", type=positive, default=1, metavar="N", help="processes (default 1); changes no picture")
     return parser
 
 

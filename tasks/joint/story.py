@@ -11,9 +11,9 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from shared.data.geometric import NAMES, person, samples
 from shared.data.photo import Found, read_photo
 from shared.data.shards import write_shards
+from shared.data.synthetic import NAMES, person, samples
 from shared.engine.config import load
 from shared.engine.evaluate import run as evaluate
 from shared.engine.launch import train

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from shared.data.geometric import NAMES, samples
 from shared.data.shards import write_shards
+from shared.data.synthetic import NAMES, samples
 from shared.engine.config import load
 from shared.engine.evaluate import run
 from shared.engine.launch import train

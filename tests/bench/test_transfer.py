@@ -14,7 +14,6 @@ import transfer_scores as scores
 
 from shared import builtin, checkpoint
 from shared.build import build
-from shared.data import geometric
 from shared.infer.predictor import Predictor
 from shared.vocabulary import Vocabulary
 from tasks.seg.task import LABELS
@@ -137,11 +136,11 @@ def test_nobody_is_in_the_mean_that_answers_for_them():
     assert np.allclose(answers[1], [10, 10])
 
 
-def test_the_training_data_give_a_mean_pose(small_shards):
+def test_the_training_data_give_a_mean_pose(small_shards, names):
     pose = dict(zip(transfer.COCO, transfer.training_pose(small_shards)))
     assert all(((place > -0.2) & (place < 1.2)).all() for place in pose.values())
     assert pose["nose"][1] < pose["left_hip"][1] < pose["left_ankle"][1]
-    assert set(transfer.COCO) <= set(geometric.NAMES["keypoints"])
+    assert set(transfer.COCO) <= set(names["keypoints"])
 
 
 def test_a_window_shows_what_a_view_of_the_box_shows():

@@ -5,17 +5,19 @@ import pytest
 import torch
 from torch import Tensor
 
-from shared.data import geometric
 from shared.data.fields import CORE
+from shared.data.shards import Shards
+from shared.data.wanted import Wanted
 from tasks.pose.task import Pose
+from tasks.seg.task import Seg
 
 
 @pytest.fixture(scope="session")
-def people() -> list[dict[str, np.ndarray]]:
-    """Three people, keypoints in the vocabulary of COCO."""
-    rows = [geometric.NAMES["keypoints"].index(name) for name in Pose().vocabulary.names]
-    found = [geometric.person(seed, (64, 48)) for seed in (0, 1, 3)]
-    return [person | {"keypoints": person["keypoints"][rows]} for person in found]
+def people(small_shards) -> list[dict[str, np.ndarray]]:
+    """Three people, parts in the vocabulary of Sapiens, keypoints in that of COCO."""
+    shards = Shards(small_shards)
+    wanted = Wanted({"seg": Seg().vocabulary, "keypoints": Pose().vocabulary}).over(shards)
+    return [wanted.translate(shards.read(number)) for number in (0, 1, 3)]
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from shared.data import geometric
 from shared.data.fields import warp
 from shared.data.view import View
 from shared.dense.frame import settle
@@ -171,9 +170,8 @@ def test_decoding_divides_by_the_scale():
 )
 def test_the_focal_length_and_the_points_come_back_in_the_pixels_of_the_picture(view):
     """The truth as the view has it, answered as raw, is the truth as the picture has it, wherever the view looks."""
-    person = geometric.person(0, (96, 90))
     depth = np.full((96, 90), 2.5, np.float32)
-    source = {"depth": depth, "intrinsics": person["intrinsics"]}
+    source = {"depth": depth, "intrinsics": np.array([130, 130, 44.5, 47.5], np.float32)}
     batch = {name: torch.from_numpy(value)[None] for name, value in warp(source, view).items()}
     answer = settle(Pointmap(), canonical(batch | {"depth": torch.full((1, *view.size), 2.5)})[0], view, (96, 90))
     wanted = Pointmap().ideal({name: torch.from_numpy(value) for name, value in source.items()})

@@ -4,13 +4,10 @@ import cv2
 import numpy as np
 import pytest
 
-from shared.data import geometric
 from shared.data.fields import FIELDS, MAPS, warp
-from shared.data.geometric.portrait import setting
+from shared.data.shards import Shards
 from shared.data.view import Jitter, View
 from shared.vocabulary import Vocabulary
-
-SEG, POINTS = geometric.NAMES["seg"], geometric.NAMES["keypoints"]
 
 
 def swap(names):
@@ -20,7 +17,9 @@ def swap(names):
     return np.array([names.index(m) if m in names else i for i, m in enumerate(mirrored)])
 
 
-SWAPS = {"seg": swap(SEG), "keypoints": swap(POINTS)}
+@pytest.fixture(scope="module")
+def swaps(names):
+    return {field: swap(names[field]) for field in ("seg", "keypoints")}
 
 
 @pytest.fixture(scope="module")
@@ -35,38 +34,38 @@ def about_middle(hw, **options):
     return View.about(((hw[1] - 1) / 2, (hw[0] - 1) / 2), 1.0, hw, **options)
 
 
-def mirrored(sample):
-    return warp(sample, about_middle(sample["image"].shape[:2], flip=True), swaps=SWAPS)
+def mirrored(sample, swaps):
+    return warp(sample, about_middle(sample["image"].shape[:2], flip=True), swaps=swaps)
 
 
 @pytest.mark.parametrize("field", FIELDS)
-def test_two_flips_are_the_identity(whole, field):
-    twice = mirrored(mirrored(whole))
+def test_two_flips_are_the_identity(whole, swaps, field):
+    twice = mirrored(mirrored(whole, swaps), swaps)
     assert twice[field].dtype == FIELDS[field].dtype
     np.testing.assert_allclose(twice[field], whole[field], atol=0 if FIELDS[field].dtype == np.uint8 else 1e-4)
 
 
 @pytest.mark.parametrize("field", MAPS)
-def test_a_flip_moves_each_pixel_to_its_mirror_image(whole, field):
+def test_a_flip_moves_each_pixel_to_its_mirror_image(whole, swaps, field):
     wanted = whole[field][:, ::-1]
     if field == "seg":
-        wanted = SWAPS["seg"].astype(np.uint8)[wanted]
+        wanted = swaps["seg"].astype(np.uint8)[wanted]
     if field == "normal":
         wanted = wanted * np.array([-1, 1, 1], np.float32)
-    np.testing.assert_allclose(mirrored(whole)[field], wanted, atol=1e-6)
+    np.testing.assert_allclose(mirrored(whole, swaps)[field], wanted, atol=1e-6)
 
 
-def test_a_flip_swaps_left_and_right_keypoints(person):
-    flipped, w = mirrored(person)["keypoints"], person["image"].shape[1]
-    left, right = POINTS.index("left_shoulder"), POINTS.index("right_shoulder")
+def test_a_flip_swaps_left_and_right_keypoints(person, names, swaps):
+    flipped, w = mirrored(person, swaps)["keypoints"], person["image"].shape[1]
+    left, right = (names["keypoints"].index(f"{side}_shoulder") for side in ("left", "right"))
     assert flipped[left, 0] == pytest.approx(w - 1 - person["keypoints"][right, 0], abs=1e-3)
     assert flipped[left, 2] == person["keypoints"][right, 2]
 
 
-def test_a_flip_without_a_vocabulary_keeps_the_ids(person):
+def test_a_flip_without_a_vocabulary_keeps_the_ids(person, swaps):
     flipped = warp(person, about_middle(person["image"].shape[:2], flip=True))
     assert np.array_equal(flipped["seg"], person["seg"][:, ::-1])
-    unflipped = warp(person, about_middle(person["image"].shape[:2]), swaps=SWAPS)
+    unflipped = warp(person, about_middle(person["image"].shape[:2]), swaps=swaps)
     assert np.array_equal(unflipped["seg"], person["seg"])
 
 
@@ -78,7 +77,7 @@ def test_the_swap_of_a_vocabulary_leaves_unknown_unknown():
     assert warp({"seg": seg}, about_middle((1, 4), flip=True), swaps={"seg": table.swap})["seg"].tolist() == [[255, 1, 2, 0]]
 
 
-def normals_from_depth(depth, focal_px):
+def normals_from_depth(depth, intrinsics):
     """Unit normals of the unprojected depth, and where it is smooth enough to say so."""
     known = np.isfinite(depth)
     filled = np.where(known, depth, np.nanmax(depth)).astype(np.float32)
@@ -86,7 +85,8 @@ def normals_from_depth(depth, focal_px):
     smooth = (cv2.erode(known.astype(np.uint8), np.ones((11, 11))) > 0) & (rough < 0.04)
     filled = cv2.GaussianBlur(filled, (0, 0), 2.0)  # depth moves by nearest pixels: without this, its slope is stairs
     h, w = depth.shape
-    x, y = (np.arange(w) - (w - 1) / 2) / focal_px, ((h - 1) / 2 - np.arange(h)) / focal_px
+    fx, fy, cx, cy = intrinsics.astype(float)
+    x, y = (np.arange(w) - cx) / fx, (cy - np.arange(h)) / fy
     place = np.stack([*np.meshgrid(x, y), -np.ones((h, w))], -1) * filled[..., None].astype(float)
     normal = np.cross(np.gradient(place, axis=1), -np.gradient(place, axis=0))
     return normal / np.linalg.norm(normal, axis=-1, keepdims=True), smooth
@@ -96,16 +96,22 @@ def degrees_apart(a, b):
     return np.degrees(np.arccos(np.clip((a * b).sum(-1), -1, 1)))
 
 
+@pytest.fixture(scope="module")
+def large(large_shards):
+    """People large enough for their depth to have a slope."""
+    shards = Shards(large_shards)
+    return [shards.read(number) for number in range(len(shards))]
+
+
 @pytest.mark.parametrize("flip", [False, True])
 @pytest.mark.parametrize("degrees", [-60, -30, 0, 15, 40, 90])
-def test_turned_normals_are_those_of_the_turned_depth(degrees, flip):
-    hw, seed = (320, 240), 1
-    sample = geometric.person(seed, hw)
-    turned = warp(sample, about_middle(hw, degrees=degrees, flip=flip))
-    slope, smooth = normals_from_depth(turned["depth"], setting(seed).camera.focal_px(hw))
-    assert smooth.sum() > 500
-    assert np.median(degrees_apart(turned["normal"], slope)[smooth]) < 6
-    assert np.linalg.norm(turned["normal"][smooth], axis=-1) == pytest.approx(1, abs=1e-5)
+def test_turned_normals_are_those_of_the_turned_depth(large, degrees, flip):
+    for sample in large:
+        turned = warp(sample, about_middle((256, 192), degrees=degrees, flip=flip))
+        slope, smooth = normals_from_depth(turned["depth"], turned["intrinsics"])
+        assert smooth.sum() > 1000
+        assert np.median(degrees_apart(turned["normal"], slope)[smooth]) < 6
+        assert np.linalg.norm(turned["normal"][smooth], axis=-1) == pytest.approx(1, abs=1e-5)
 
 
 def located(sample):
@@ -153,13 +159,13 @@ def test_an_unknown_camera_stays_unknown():
     assert np.isnan(warp({"intrinsics": np.full(4, np.nan, np.float32)}, about_middle((9, 9), degrees=10))["intrinsics"]).all()
 
 
-def test_normals_that_did_not_turn_would_be_noticed():
-    hw, seed = (320, 240), 1
-    sample = geometric.person(seed, hw)
-    view = about_middle(hw, degrees=40)
-    moved_only = cv2.warpAffine(sample["normal"], view.matrix, hw[::-1], flags=cv2.INTER_NEAREST)
-    slope, smooth = normals_from_depth(warp(sample, view)["depth"], setting(seed).camera.focal_px(hw))
-    assert np.median(degrees_apart(moved_only, slope)[smooth]) > 10
+def test_normals_that_did_not_turn_would_be_noticed(large):
+    view = about_middle((256, 192), degrees=40)
+    for sample in large:
+        moved_only = cv2.warpAffine(sample["normal"], view.matrix, (192, 256), flags=cv2.INTER_NEAREST)
+        turned = warp(sample, view)
+        slope, smooth = normals_from_depth(turned["depth"], turned["intrinsics"])
+        assert np.median(degrees_apart(moved_only, slope)[smooth]) > 10
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -238,8 +244,8 @@ def test_a_mean_with_an_unknown_part_is_unknown():
     assert seen[6:, 6:] == pytest.approx(0.5)
 
 
-def test_a_mirror_leaves_the_numbers_of_people(whole):
-    assert np.array_equal(mirrored(whole)["person"], whole["person"][:, ::-1])
+def test_a_mirror_leaves_the_numbers_of_people(whole, swaps):
+    assert np.array_equal(mirrored(whole, swaps)["person"], whole["person"][:, ::-1])
 
 
 def test_a_ramp_stays_in_its_place_when_shrunk():
@@ -251,9 +257,9 @@ def test_a_ramp_stays_in_its_place_when_shrunk():
         assert np.abs(seen - wanted).max() < 1.0, size
 
 
-def test_unknown_does_not_spread_into_known_pixels(person):
+def test_unknown_does_not_spread_into_known_pixels(person, swaps):
     view = View.about((95.5, 127.5), 1.7, (300, 220), degrees=17)
-    seen = warp(person, view, swaps=SWAPS)
+    seen = warp(person, view, swaps=swaps)
     assert np.array_equal(np.isfinite(seen["depth"]), np.isfinite(seen["normal"]).all(-1))
     assert set(np.unique(seen["seg"])) <= {*np.unique(person["seg"]), 255}
     finite = seen["depth"][np.isfinite(seen["depth"])]

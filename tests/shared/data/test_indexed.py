@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 
-from shared.data import geometric
 from shared.data.fields import warp
 from shared.data.indexed import Indexed
 from shared.data.shards import Shards, write_shards
@@ -16,15 +15,15 @@ from shared.data.wanted import Wanted
 from shared.vocabulary import Vocabulary
 
 SIZE = (32, 32)
-SEG = Vocabulary.parse({"entries": [{"name": name, "colour": [0, 0, 0]} for name in geometric.NAMES["seg"]]})
 
 
-def wanted():
-    return Wanted({"seg": SEG, "depth": None, "normal": None})
+def wanted(shards):
+    seg = Vocabulary.parse({"entries": [{"name": name, "colour": [0, 0, 0]} for name in Shards(shards).names["seg"]]})
+    return Wanted({"seg": seg, "depth": None, "normal": None})
 
 
 def made(shards, **options):
-    return Indexed(shards, **{"size": SIZE, "wanted": wanted(), **options})
+    return Indexed(shards, **{"size": SIZE, "wanted": wanted(shards), **options})
 
 
 def test_the_truth_is_never_resampled(small_shards):
@@ -48,18 +47,17 @@ def test_the_image_is_the_whole_picture_in_the_networks_frame(small_shards):
     assert np.array_equal(item.image.permute(1, 2, 0), warp({"image": item.source}, item.view)["image"])
 
 
-def test_pictures_of_different_sizes_keep_them(tmp_path):
+def test_pictures_of_different_sizes_keep_them(person, names, tmp_path):
     sizes = [(64, 48), (30, 50), (7, 5)]
-    write_shards(((str(i), geometric.person(i, hw)) for i, hw in enumerate(sizes)), tmp_path, names=geometric.NAMES)
+    write_shards(((str(i), warp(person, View.whole((256, 192), hw))) for i, hw in enumerate(sizes)), tmp_path, names=names)
     items = [made(tmp_path)[i] for i in range(3)]
     assert [item.source_hw for item in items] == sizes
     assert [tuple(item.truth["depth"].shape) for item in items] == sizes
     assert {item.image.shape for item in items} == {(3, *SIZE)}
 
 
-def test_a_missing_field_is_unknown_at_the_pictures_own_size(tmp_path):
-    people = [("whole", geometric.person(0, (20, 30))), ("bare", {"image": np.zeros((9, 4, 3), np.uint8)})]
-    write_shards(people, tmp_path, names=geometric.NAMES)
+def test_a_missing_field_is_unknown_at_the_pictures_own_size(person, names, tmp_path):
+    write_shards([("whole", person), ("bare", {"image": np.zeros((9, 4, 3), np.uint8)})], tmp_path, names=names)
     truth = made(tmp_path)[1].truth
     assert truth["depth"].shape == (9, 4)
     assert truth["normal"].shape == (9, 4, 3)

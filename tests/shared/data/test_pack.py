@@ -97,12 +97,11 @@ def test_unusable_input_exits_with_two(tmp_path, photos, capsys):
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["synthetic", "--out", "o", "--size", "256"], "height x width"),
-        (["synthetic", "--out", "o", "--size", "0x5"], "at least 1"),
+        (["synthetic", "--out", "o"], "invalid choice: 'synthetic'"),
         (["folder", "d", "--out", "o", "--per-shard", "-1"], "at least 1"),
         (["folder", "d"], "--out"),
         (["ccp", "d", "--out", "o", "--split", "test"], "val"),
-        ([], "folder,ccp,synthetic"),
+        ([], "folder,ccp"),
     ],
 )
 def test_wrong_options_are_told(arguments, told, capsys):
@@ -126,17 +125,6 @@ def test_clothing_co_parsing_becomes_shards_with_names(tmp_path):
     assert Shards(tmp_path / "all").fields(0) == {"image"}
 
 
-def test_synthetic_people_become_shards(tmp_path):
-    out = tmp_path / "out"
-    assert main(["synthetic", "--count", "3", "--seed", "5", "--size", "64x48", "--out", str(out), "--quiet"]) == 0
-    shards = Shards(out)
-    assert len(shards) == 3
-    assert shards.names.keys() == {"keypoints", "seg"}
-    sample = shards.read(2)
-    assert sample["image"].shape == (64, 48, 3)
-    assert {"depth", "normal", "seg", "keypoints"} <= sample.keys()
-
-
 def test_it_can_be_called_from_python(tmp_path):
     people = [("a", {"seg": np.zeros((3, 4), np.uint8)}), ("b", {"seg": np.ones((3, 4), np.uint8)})]
     packed = pack(people, tmp_path / "out", names={"seg": ["none", "all"]}, per_shard=1, quiet=True)
@@ -144,7 +132,7 @@ def test_it_can_be_called_from_python(tmp_path):
     assert packed.size == sum(path.stat().st_size for path in packed.shards)
 
 
-@pytest.mark.parametrize("source", ["folder", "ccp", "synthetic"])
+@pytest.mark.parametrize("source", ["folder", "ccp"])
 def test_help_shows_an_example(source, capsys):
     with pytest.raises(SystemExit):
         main([source, "--help"])

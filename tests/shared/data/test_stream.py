@@ -12,7 +12,6 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from shared.data import geometric
 from shared.data.backdrops import Backdrops
 from shared.data.order import Positions
 from shared.data.photometric import Photometric
@@ -29,13 +28,15 @@ def vocabulary(names):
     return Vocabulary.parse({"entries": [{"name": name, "colour": [0, 0, 0]} for name in names]})
 
 
-def everything():
-    seg, points = (vocabulary(geometric.NAMES[field]) for field in ("seg", "keypoints"))
+def everything(shards):
+    seg, points = (vocabulary(Shards(shards).names[field]) for field in ("seg", "keypoints"))
     return Wanted({"seg": seg, "depth": None, "normal": None, "keypoints": points})
 
 
 def made(shards, **options):
-    return Stream(shards, **{"size": SIZE, "wanted": everything(), "jitter": Jitter(), "photometric": Photometric(), **options})
+    return Stream(
+        shards, **{"size": SIZE, "wanted": everything(shards), "jitter": Jitter(), "photometric": Photometric(), **options}
+    )
 
 
 def same(a, b):
@@ -51,7 +52,7 @@ def test_a_sample_has_one_shape_at_every_position(small_shards):
         "seg": (SIZE, torch.uint8),
         "depth": (SIZE, torch.float32),
         "normal": ((3, *SIZE), torch.float32),
-        "keypoints": ((255, 3), torch.float32),
+        "keypoints": ((388, 3), torch.float32),
         "box": ((4,), torch.float32),
         "position": ((), torch.int64),
     }
@@ -151,9 +152,10 @@ def test_shards_that_are_all_damaged_end_the_stream(damaged, tmp_path):
 
 
 def test_a_missing_field_is_filled_with_unknown(small_shards, tmp_path):
-    people = list(geometric.samples(2, seed=0, hw=(64, 48)))
+    whole = Shards(small_shards)
+    people = [(whole.key(i), whole.read(i)) for i in range(2)]
     bare = [("bare", {"image": people[0][1]["image"]})]
-    write_shards([*people, *bare], tmp_path, names=geometric.NAMES)
+    write_shards([*people, *bare], tmp_path, names=whole.names)
     stream = made(tmp_path)
     position = next(p for p in range(3) if stream.order[p] == 2)
     sample = stream[position]
@@ -161,15 +163,15 @@ def test_a_missing_field_is_filled_with_unknown(small_shards, tmp_path):
     assert sample["depth"].isnan().all()
     assert sample["normal"].isnan().all()
     assert (sample["keypoints"][:, 2] == 0).all()
-    assert sample["keypoints"].shape == (255, 3)
+    assert sample["keypoints"].shape == (388, 3)
     assert {k: v.shape for k, v in sample.items()} == {k: v.shape for k, v in stream[position + 1].items()}
 
 
 def test_boxes_show_the_person_and_fall_back_to_the_picture(small_shards, tmp_path):
-    person = geometric.person(0, (64, 48))
+    person = Shards(small_shards).read(0)
     person["box"] = np.array([10, 20, 30, 50], np.float32)
     lost = {**person, "box": np.full(4, np.nan, np.float32)}
-    write_shards([("person", person), ("lost", lost)], tmp_path, names=geometric.NAMES)
+    write_shards([("person", person), ("lost", lost)], tmp_path, names=Shards(small_shards).names)
     stream = made(tmp_path, framing="boxes", jitter=None, photometric=None)
     seen = {stream.order[p]: stream[p] for p in range(2)}
     wanted = View.box(person["box"], SIZE).to_view(person["keypoints"][:, :2])

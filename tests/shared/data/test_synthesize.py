@@ -16,6 +16,7 @@ def contents(folder):
     return {path.name: path.read_bytes() for path in sorted(folder.glob("*.tar"))}
 
 
+@pytest.mark.usefixtures("embree")
 def test_shards_hold_what_was_asked_for(tmp_path, capsys):
     assert main(["--out", str(tmp_path), "--count", "3", "--per-shard", "2", *SMALL]) == 0
     shards = Shards(tmp_path)
@@ -26,6 +27,7 @@ def test_shards_hold_what_was_asked_for(tmp_path, capsys):
     assert "3 samples in 2 shard(s)" in capsys.readouterr().out
 
 
+@pytest.mark.usefixtures("embree")
 def test_what_was_stopped_goes_on_to_the_same_bytes(tmp_path, capsys):
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     assert main(["--out", str(whole), "--count", "3", "--per-shard", "2", *SMALL]) == 0
@@ -37,6 +39,7 @@ def test_what_was_stopped_goes_on_to_the_same_bytes(tmp_path, capsys):
     assert "2 of them were there before" in capsys.readouterr().out
 
 
+@pytest.mark.usefixtures("embree")
 def test_a_folder_is_not_continued_with_other_options(tmp_path, capsys):
     assert main(["--out", str(tmp_path), "--count", "1", *SMALL]) == 0
     assert main(["--out", str(tmp_path), "--count", "2", "--shot", "face", *SMALL]) == 2
@@ -50,6 +53,7 @@ def test_foreign_shards_are_left_alone(tmp_path, capsys):
     assert (tmp_path / "mine.tar").read_bytes() == b"precious"
 
 
+@pytest.mark.usefixtures("embree")
 def test_a_contact_sheet_shows_every_sample_five_times(tmp_path):
     assert main(["--sheet", str(tmp_path / "sheet.png"), "--count", "5", *SMALL]) == 0
     sheet = read_photo(tmp_path / "sheet.png")
@@ -78,9 +82,18 @@ def test_a_folder_is_not_continued_with_other_maps(tmp_path, capsys):
     assert "was begun with other options" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("wrong", [["--size", "32"], ["--count", "0"], ["--maps", "alpha,depth"], []])
-def test_unusable_options_are_refused(tmp_path, wrong, capsys):
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        (["--size", "32"], "height x width"),
+        (["--size", "0x5"], "at least 1"),
+        (["--count", "0"], "at least 1"),
+        (["--maps", "alpha,depth"], "depth"),
+        ([], "nothing to write"),
+    ],
+)
+def test_unusable_options_are_refused(tmp_path, wrong, told, capsys):
     with pytest.raises(SystemExit) as stop:
         main(["--out", str(tmp_path / "x"), *wrong] if wrong else [])
     assert stop.value.code == 2
-    assert "error" in capsys.readouterr().err
+    assert told in capsys.readouterr().err

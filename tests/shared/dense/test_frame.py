@@ -24,11 +24,11 @@ def random(*shape, seed=0):
 @pytest.mark.parametrize("times", [1, 2, 3])
 def test_labels_seen_larger_are_the_labels_of_the_picture(person, times):
     labels = torch.from_numpy(person["seg"]).long()
-    raw = F.one_hot(labels, 28).permute(2, 0, 1).float()
+    raw = F.one_hot(labels, 29).permute(2, 0, 1).float()
     raw = raw.repeat_interleave(times, 1).repeat_interleave(times, 2)
     H, W = labels.shape
     view = View.whole((H, W), (H * times, W * times))
-    assert torch.equal(settle(Seg(), raw, view, (H, W)), labels.to(torch.uint8))
+    assert torch.equal(settle(Seg(labels="sapiens29"), raw, view, (H, W)), labels.to(torch.uint8))
 
 
 def test_normals_come_back_channels_last_and_unit(person):

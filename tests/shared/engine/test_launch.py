@@ -15,7 +15,6 @@ import torch
 from safetensors.torch import load_file
 
 from shared import checkpoint
-from shared.data import geometric
 from shared.data.shards import Shards, write_shards
 from shared.engine.hooks import saved
 from shared.engine.launch import train
@@ -186,10 +185,11 @@ def test_a_mistake_on_the_command_line_is_one_sentence(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_damaged_shards_are_named_and_trained_around(tiny, tmp_path, caplog):
-    people = [(f"{i:04d}", geometric.person(i, hw=(64, 48))) for i in range(8)]
+def test_damaged_shards_are_named_and_trained_around(tiny, small_shards, tmp_path, caplog):
+    whole = Shards(small_shards)
+    people = [(whole.key(i), whole.read(i)) for i in range(8)]
     people[1][1].pop("seg")
-    write_shards(people, tmp_path / "people", names=geometric.NAMES, per_shard=4)
+    write_shards(people, tmp_path / "people", names=whole.names, per_shard=4)
     victim = tmp_path / "people" / "000001.tar"
     with tarfile.open(victim) as tar:
         last = max(member.offset_data for member in tar)

@@ -47,7 +47,7 @@ def ahead():
 
 
 @pytest.fixture(scope="session")
-def world():
+def world(embree):
     """Makes a world of pieces, each with its owner."""
 
     def make(pieces: list[Piece], people: list[int]) -> World:

@@ -19,14 +19,14 @@ COVER = ("Upper_Clothing", "Lower_Clothing")
 
 
 @pytest.fixture(scope="module")
-def views(doll):
+def views(doll, embree):
     """Settings and views of dolls in every shot."""
     made = [setting((1, seed), shot=shot, make=doll) for seed in range(5) for shot in SHOTS]
     return [(what, look(what, HW)) for what in made]
 
 
 @pytest.fixture(scope="module")
-def people():
+def people(embree):
     """Samples of the rig's people."""
     return [person((3, seed), HW) for seed in SEEDS]
 
@@ -106,6 +106,7 @@ def test_people_in_a_group_do_not_touch(doll):
             assert np.sqrt(((one[::5, None] - other[None, ::5]) ** 2).sum(-1)).min() > 0.01
 
 
+@pytest.mark.usefixtures("embree")
 @pytest.mark.parametrize("kind", BACKDROPS)
 def test_no_backdrop_touches_or_swallows_the_people(doll, kind):
     for seed in range(3):
@@ -116,6 +117,7 @@ def test_no_backdrop_touches_or_swallows_the_people(doll, kind):
         assert (seen.depth[seen.person >= 0] > NEAREST - 0.1).all()
 
 
+@pytest.mark.usefixtures("embree")
 def test_a_photo_can_stand_behind_people(doll, tmp_path):
     cv2.imwrite(str(tmp_path / "photo.png"), np.full((60, 80, 3), (0, 0, 255), np.uint8))
     kinds = []
@@ -130,6 +132,7 @@ def test_a_photo_can_stand_behind_people(doll, tmp_path):
     assert set(kinds) != {"photo"}
 
 
+@pytest.mark.usefixtures("embree")
 def test_chunks_change_no_picture(doll):
     what = setting(4, make=doll)
     whole, parts = look(what, HW), look(what, HW, chunk=1000)
@@ -158,6 +161,7 @@ def test_background_has_neither_depth_nor_normal(people):
         assert ((one["seg"] == 0) == np.isnan(one["normal"]).any(-1)).all()
 
 
+@pytest.mark.usefixtures("embree")
 @pytest.mark.parametrize(("shot", "part", "degrees"), [("face", "Face_Neck", 5), ("upper", "Upper_Clothing", 8)])
 def test_normals_of_skin_and_cloth_are_the_slope_of_their_depth(shot, part, degrees):
     """Smooth normals stand on flat faces, so the two differ by as much as a face differs from its neighbours; hair is exempt."""
@@ -172,6 +176,20 @@ def test_normals_of_skin_and_cloth_are_the_slope_of_their_depth(shot, part, degr
     assert inside.sum() > 500
     assert np.nanmedian(angle[inside]) < degrees
     assert np.nanpercentile(angle[inside], 80) < 3 * degrees
+
+
+@pytest.mark.usefixtures("embree")
+def test_nobody_has_a_face_from_behind():
+    front = [NAMES["keypoints"].index(name) for name in ("nose", "l_center_of_iris", "r_center_of_iris", "center_of_cupid_bow")]
+    tried = 0
+    for seed in ((9, 29), (9, 38)):
+        what = setting(seed, shot="full")
+        if what.people[0].ahead["face"] @ what.camera.rotation[2] > 0.5:
+            tried += 1
+            points = look(what, (64, 48)).keypoints[0]
+            assert points[:, 2].any()
+            assert not points[front, 2].any()
+    assert tried
 
 
 def test_who_sits_has_something_to_sit_on():
@@ -197,6 +215,7 @@ def test_everybody_is_clothed(people):
     assert sum(np.isin(one["seg"], ids).sum() > 0.1 * (one["seg"] > 0).sum() for one in wholly) >= 0.7 * len(wholly)
 
 
+@pytest.mark.usefixtures("embree")
 def test_the_same_seed_shows_the_same_people_at_every_size():
     small, large = person(6, (64, 48)), person(6, (128, 96))
     seen = (small["keypoints"][:, 2] > 0) & (large["keypoints"][:, 2] > 0)
@@ -206,11 +225,13 @@ def test_the_same_seed_shows_the_same_people_at_every_size():
     assert np.abs(shrunk - small["image"]).mean() < 25
 
 
+@pytest.mark.usefixtures("embree")
 def test_the_same_seed_gives_the_same_bytes_and_another_one_others():
     assert encode(person((2, 5), (48, 36))) == encode(person((2, 5), (48, 36)))
     assert encode(person((2, 5), (48, 36))) != encode(person((2, 6), (48, 36)))
 
 
+@pytest.mark.usefixtures("embree")
 def test_numbers_do_not_depend_on_where_one_starts():
     all_, late = dict(samples(3, seed=1, hw=(32, 24))), dict(samples(3, seed=1, hw=(32, 24), start=2))
     assert list(all_) == ["000000", "000001", "000002"]
@@ -218,6 +239,7 @@ def test_numbers_do_not_depend_on_where_one_starts():
     assert np.array_equal(all_["000002"]["image"], late["000002"]["image"])
 
 
+@pytest.mark.usefixtures("embree")
 @pytest.mark.slow
 def test_workers_change_nothing():
     alone, together = (dict(samples(3, seed=1, hw=(32, 24), workers=n)) for n in (0, 2))

@@ -21,6 +21,7 @@ def two():
     return soup([piece(*square(2.0), GREY, 0), piece(*square(5.0), GREY, 1)], [-1, 0])
 
 
+@pytest.mark.usefixtures("embree")
 def test_a_ray_meets_the_nearest_face_at_its_depth(two):
     hits = Rays(two).first(np.zeros(3), np.array([(0, 1, 0), (0, -1, 0), (2, 1, 0)], np.float32))
     assert two.owner[hits.face[0]] == 0
@@ -29,11 +30,13 @@ def test_a_ray_meets_the_nearest_face_at_its_depth(two):
     assert np.isinf(hits.depth[1:]).all()
 
 
+@pytest.mark.usefixtures("embree")
 def test_depth_counts_in_lengths_of_the_direction(two):
     hits = Rays(two).first(np.zeros(3), np.array([(0.3, 1, 0.2)], np.float32))
     assert hits.depth[0] == pytest.approx(2, abs=1e-6)
 
 
+@pytest.mark.usefixtures("embree")
 def test_corners_interpolate_to_the_place_that_was_met(two):
     way = np.array([(0.3, 1, -0.2)], np.float32)
     hits = Rays(two).first(np.zeros(3), way)
@@ -43,6 +46,7 @@ def test_corners_interpolate_to_the_place_that_was_met(two):
     assert np.abs(found[:, NORMALS]) == pytest.approx(np.array([[0, 1, 0]]), abs=1e-6)
 
 
+@pytest.mark.usefixtures("embree")
 def test_a_ray_is_blocked_only_within_its_reach(two):
     rays, start, way = Rays(two), np.zeros((1, 3)), np.array([(0, 1.0, 0)])
     assert rays.blocked(start, way)[0]
@@ -51,6 +55,7 @@ def test_a_ray_is_blocked_only_within_its_reach(two):
     assert not rays.blocked(start, -way)[0]
 
 
+@pytest.mark.usefixtures("embree")
 def test_no_rays_meet_nothing(two):
     hits = Rays(two).first(np.zeros(3), np.zeros((0, 3), np.float32))
     assert len(hits.face) == len(hits.depth) == len(hits.weights) == 0
