@@ -139,7 +139,7 @@ def _ground(store: Store, kind: str, *, size: float = 80.0, bumps: Callable[[Arr
 
 
 def _street(rng: np.random.Generator, stage: Stage, store: Store) -> list[Thing]:
-    things = [_ground(store, str(rng.choice(["floor", "dark"])))]
+    things = [_ground(store, str(rng.choice(["pavement", "pavement", "floor", "dark"])))]
     middle = stage.bodies.mean(0)
     near = float(np.linalg.norm(stage.bodies[:, :2] - middle[:2], axis=1).max() + np.linalg.norm(stage.camera.position - middle))
     ahead = np.arctan2(stage.camera.rotation[2, 1], stage.camera.rotation[2, 0])
