@@ -11,6 +11,7 @@ import numpy as np
 
 from shared.data.synthetic import textures as draw
 from shared.data.synthetic.camera import Camera
+from shared.data.synthetic.clutter import CLUTTER
 from shared.data.synthetic.furniture import MAKERS, Shape, Thing, box, leaves, moved, pieces, quad, turned
 from shared.data.synthetic.mesh import Array, Piece
 from shared.data.synthetic.rooms import room
@@ -22,7 +23,7 @@ SHARES = {"room": 0.5, "street": 0.18, "country": 0.14, "studio": 0.08, "heap": 
 INDOOR = frozenset({"room", "studio", "heap"})
 GAP = 0.25  # metres between a person and any thing
 MOST_HIDDEN = 0.45  # share of the people that such a thing may hide
-CHANCE_BEFORE = 0.12  # that something stands between the camera and the people
+CHANCE_BEFORE = 0.2  # that something stands between the camera and the people
 
 
 class Backdrop(NamedTuple):
@@ -81,10 +82,16 @@ def _scatter(
         at = stage.camera.position[:2] + way / max(way @ ahead, 0.3) * (away + rng.uniform(*reach) ** 1.0)
         if rng.random() < 0.2:
             at = middle[:2] + rng.normal(0, max(2.0, reach[1] / 2), 2)
-        thing, radius = MAKERS[kind][rng.integers(len(MAKERS[kind]))](rng, store.pick)
+        thing, radius = _thing(rng, store, kind)
         if _free(stage, at, radius):
             found.append(moved(thing, rng.uniform(-np.pi, np.pi), (*at, 0)))
     return found
+
+
+def _thing(rng: np.random.Generator, store: Store, kind: str) -> tuple[Thing, float]:
+    """A random thing of a kind, and its radius in metres."""
+    makers = (*MAKERS[kind], *CLUTTER[kind])
+    return makers[rng.integers(len(makers))](rng, store.pick)
 
 
 def _in_the_way(rng: np.random.Generator, stage: Stage, store: Store) -> list[Thing]:
@@ -93,7 +100,7 @@ def _in_the_way(rng: np.random.Generator, stage: Stage, store: Store) -> list[Th
     share, aside = rng.uniform(0.35, 0.7), rng.normal(0, 0.25)
     at = eye + share * (middle - eye)
     at = at + aside * np.array([-(middle - eye)[1], (middle - eye)[0]]) * share
-    thing, radius = MAKERS["before"][rng.integers(len(MAKERS["before"]))](rng, store.pick)
+    thing, radius = _thing(rng, store, "before")
     clear = np.linalg.norm(stage.bodies[:, :2] - at, axis=1).min() > radius + GAP and np.linalg.norm(eye - at) > radius + 0.3
     placed = moved(thing, rng.uniform(-np.pi, np.pi), (*at, 0))
     return [placed] if clear and _hidden(stage, placed) < MOST_HIDDEN else []
@@ -132,7 +139,7 @@ def _ground(store: Store, kind: str, *, size: float = 80.0, bumps: Callable[[Arr
 
 
 def _street(rng: np.random.Generator, stage: Stage, store: Store) -> list[Thing]:
-    things = [_ground(store, str(rng.choice(["floor", "dark"])))]
+    things = [_ground(store, str(rng.choice(["pavement", "pavement", "floor", "dark"])))]
     middle = stage.bodies.mean(0)
     near = float(np.linalg.norm(stage.bodies[:, :2] - middle[:2], axis=1).max() + np.linalg.norm(stage.camera.position - middle))
     ahead = np.arctan2(stage.camera.rotation[2, 1], stage.camera.rotation[2, 0])

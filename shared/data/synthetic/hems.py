@@ -56,6 +56,31 @@ def clip(faces: Array, field: Array) -> Cut:
     return Cut(sp.csr_matrix(rows[used]), kept.reshape(-1, 3))
 
 
+def split(faces: Array, field: Array) -> Cut:
+    """The whole mesh, with every triangle in which a field changes its sign cut in three along its zero.
+
+    The old vertices keep their numbers, and the faces that stay whole come first.
+
+    Args:
+        faces: (M,3) vertex indices.
+        field: (N,) value at each vertex, linear on every triangle.
+    """
+    field = np.asarray(field, np.float64)
+    inside = field > 0
+    corners = inside[faces].sum(1)
+    crossed = (corners == 1) | (corners == 2)
+    mixed, count = faces[crossed], len(field)
+    alone = np.where(corners[crossed] == 1, inside[mixed].argmax(1), (~inside[mixed]).argmax(1))
+    apex, right, left = (mixed[np.arange(len(mixed)), (alone + k) % 3] for k in range(3))
+    edges = np.sort(np.concatenate([np.stack([apex, right], 1), np.stack([apex, left], 1)]), 1)
+    keys, index = np.unique(edges[:, 0].astype(np.int64) * count + edges[:, 1], return_inverse=True)
+    low, high = keys // count, keys % count
+    a, b = count + index[: len(mixed)], count + index[len(mixed) :]
+    parts = [faces[~crossed], *(np.stack(corner, 1) for corner in ((apex, a, b), (a, right, left), (a, left, b)))]
+    between = _between(low, high, field[low] / (field[low] - field[high]), count)
+    return Cut(sp.csr_matrix(sp.vstack([sp.identity(count, format="csr"), between])), np.concatenate(parts))
+
+
 def _between(low: Array, high: Array, share: Array, count: int) -> sp.csr_matrix:
     """Rows (K,N) that pick the point at `share` of the way from vertex low to vertex high."""
     row = np.arange(len(low))

@@ -232,7 +232,9 @@ def _feet(rng: np.random.Generator) -> Feet:
         shoe={"low": 1.955, "boots": rng.uniform(1.5, 1.85)}.get(str(kind), NONE),
         sole=rng.uniform(0.012, 0.03),
         sock_cloth=cloth(rng, np.full(3, rng.choice([0.02, 0.1, 0.35, 0.75])), str(rng.choice(["plain", "plain", "stripe"]))),
-        shoe_cloth=cloth(rng, None, "plain"),
+        shoe_cloth=cloth(
+            rng, WARDROBE[rng.choice([0, 0, 0, 1, 2, 8])] * rng.uniform(0.7, 1.2) if rng.random() < 0.75 else None, "plain"
+        ),
         sole_colour=material("plain", colour=np.full(3, rng.uniform(0.5, 0.75) if light else rng.uniform(0.015, 0.1)), gloss=0.15),
     )
 

@@ -144,8 +144,16 @@ def _lunging(body: Body, rng: np.random.Generator) -> Rotations:
 
 
 def _kneeling(body: Body, rng: np.random.Generator) -> Rotations:
-    front = leg(body, 0, np.array([0.06, 0.46, -0.455]), yaw=0.1)
-    return front | leg(body, 1, np.array([0.04, -0.50 + rng.uniform(-0.03, 0.03), -0.455]), yaw=0.0, heel=0.085)
+    """On the right knee: the hip is lowered until that knee is on the ground of the left foot."""
+    back, height, length = -0.50 + rng.uniform(-0.03, 0.03), -0.455, np.ptp(body.rest[:, 2]) / 2
+    knee, foot = np.abs(body.rig.limb_u[1] - 1) < 0.2, body.rig.region == "Left_Foot"
+    for step in range(5):
+        rotations = leg(body, 0, np.array([0.06, 0.46, height]), yaw=0.1)
+        rotations |= leg(body, 1, np.array([0.04, back, height]), yaw=0.0, heel=0.085)
+        if step < 4:
+            points = body.rig.pose(body.rest, body.heads, rotations).points
+            height += float(points[knee, 2].min() - points[foot, 2].min()) / length
+    return rotations
 
 
 def _on_one_leg(body: Body, rng: np.random.Generator) -> Rotations:

@@ -18,6 +18,7 @@ PICK = {
     "facade": (draw.facade,),
     "floor": draw.FLOORS,
     "wall": draw.WALLS,
+    "pavement": (draw.asphalt, draw.asphalt, draw.bricks, draw.mottled),
 }
 
 

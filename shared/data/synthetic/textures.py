@@ -107,9 +107,10 @@ def plaster(rng: np.random.Generator) -> Array:
 
 
 def mottled(rng: np.random.Generator) -> Array:
-    """Two colours in clouds: stone, carpet, earth, rust."""
+    """Two kindred colours in clouds: stone, carpet, earth, rust."""
     share = cloud(rng, int(rng.integers(2, 9)), 6) * rng.uniform(0.6, 2) + 0.5
-    return _mixed(colour(rng), colour(rng), share)
+    first = colour(rng)
+    return _mixed(first, first + rng.uniform(0, 0.6) * (colour(rng) - first), share)
 
 
 def planks(rng: np.random.Generator) -> Array:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from shared.data.synthetic.hems import border, clip, lip
+from shared.data.synthetic.hems import border, clip, lip, split
 from shared.data.synthetic.mesh import vertex_normals
 
 
@@ -74,3 +74,15 @@ def test_a_lip_closes_the_border_and_reaches_as_deep_as_told():
     outward = band.points - [0.5, 0.5, 0]
     outward[:, 2] = 0
     assert ((band.normals * outward).sum(1) > 0).all()  # the lip of a disc looks away from its middle
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_mesh_split_along_a_field_is_whole_and_no_triangle_is_on_both_sides(seed):
+    points, faces = sheet(seed=seed)
+    field = np.random.default_rng(seed).normal(size=len(points))
+    cut = split(faces, field)
+    assert (cut.matrix @ points)[: len(points)] == pytest.approx(points)
+    assert area(cut.matrix @ points, cut.faces) == pytest.approx(area(points, faces), rel=1e-12)
+    corners = (cut.matrix @ field)[cut.faces]
+    assert np.minimum(corners.max(1), -corners.min(1)).max() < 1e-12
+    assert len(border(cut.faces)) == len(border(faces)) + (np.diff(np.sign(field)[border(faces)], axis=1) != 0).sum()

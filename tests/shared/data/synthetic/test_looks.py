@@ -87,6 +87,11 @@ def test_dark_skin_is_dark_and_old_hair_is_grey():
     assert np.mean(grey) > 0.6
 
 
+def test_shoes_are_mostly_black_white_or_brown():
+    colours = np.array([drawn(seed).feet.shoe_cloth.values["colour"] for seed in range(200)])
+    assert 0.7 < np.mean(np.ptp(colours, axis=1) < 0.12) < 0.97
+
+
 def test_cloth_comes_dark_and_light_and_in_all_hues():
     colours = np.array([dye(np.random.default_rng(seed)) for seed in range(500)])
     assert colours.max() < 1

@@ -48,6 +48,15 @@ def test_both_feet_are_on_the_ground(legs, seed):
     assert abs(lowest(points, "Left_Foot") - lowest(points, "Right_Foot")) < 0.025
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_the_knee_of_those_who_kneel_is_on_the_ground(seed):
+    rng = np.random.default_rng(seed)
+    somebody = RIG.adult(rng)
+    points = RIG.pose(*RIG.rest(somebody), poses.pose(rng, identity=somebody, family="kneeling, hanging").rotations).points
+    knees = [points[np.abs(place - 1) < 0.2, 2].min() for place in RIG.limb_u]
+    assert abs(min(knees) - lowest(points, "Foot")) < 0.012
+
+
 @pytest.mark.parametrize("arms", dict.fromkeys(poses.SEATED))
 def test_hands_of_those_who_sit_stay_above_the_seat(arms):
     posed = RIG.pose(RIG.mean, RIG.heads_mean, poses.pose(np.random.default_rng(1), family=f"sitting, {arms}").rotations)
