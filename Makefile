@@ -15,7 +15,7 @@ ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## *(.*)/  make \1\t\2/' | expand -t 16
 
-demo: $(INSTALLED)  ## people made of geometry, all four answers, no data and no weights needed
+demo: $(INSTALLED)  ## synthetic people, all four answers, no data and no weights needed
 	@$(BIN)/python tasks/joint/demo.py
 
 test: $(INSTALLED)  ## the tests, a few minutes on two cores (JOBS=8 for more)

@@ -1,5 +1,5 @@
 """The demo, chapter by chapter: people are made, a backbone is pretrained on them, four tasks are fine-tuned on it together,
-scored on people it never saw, and asked about a real photo and a large picture."""
+scored on people it never saw, and asked about a real photo and a large picture, beside the built-in model."""
 
 import argparse
 import logging
@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from shared import builtin
 from shared.data.photo import Found, read_photo
 from shared.data.shards import write_shards
 from shared.data.synthetic import NAMES, person, samples
@@ -28,7 +29,7 @@ from shared.task import Task
 log = logging.getLogger(__name__)
 ROOT = Path(__file__).resolve().parents[2]
 PORTRAIT = ROOT / "docs" / "pictures" / "astronaut.png"  # NASA, public domain
-PEOPLE = {"train": 2000, "val": 100}  # samples made for each part
+PEOPLE = {"train": 700, "val": 100}  # samples made for each part
 PEOPLE_HW = (160, 120)
 LARGE_HW = (4096, 3072)
 SHEET_HEIGHT = 360  # of one row of the contact sheet, pixels
@@ -92,21 +93,26 @@ def measure(out: Path, people: Path, weights: Path) -> tuple[tuple[Task, ...], S
 
 
 def answer(out: Path, weights: Path) -> Path:
-    """Chapter 5: a real photo and a picture of 4096 x 3072, and a contact sheet of the answers."""
+    """Chapter 5: a real photo and a picture of 4096 x 3072, and a contact sheet of the answers, here and of the built-in model."""
     log.info("5/5 answering a real photo and a picture of %d x %d", *LARGE_HW)
-    predictor = Predictor.load(weights)
     large = out / "large.jpg"
     if not large.is_file():
         write(out, "large", {"jpg": person(7, hw=LARGE_HW)["image"]})
-    photos = [Found(PORTRAIT, "astronaut"), Found(large, "large")]
-    failed = infer(predictor, photos, out / "answers")
-    if failed:
-        raise ValueError(f"the demo's own pictures failed: {failed}")
-    names = [task.name for task in predictor.tasks]
-    rows = [
-        [_small(read_photo(f.path)), *(_small(read_photo(out / "answers" / f"{f.name}.{n}.jpg")) for n in names)] for f in photos
-    ]
-    write(out, "sheet", {"jpg": panel(rows, [["picture", *names]], height=SHEET_HEIGHT)})
+    photos, models = [Found(PORTRAIT, "astronaut"), Found(large, "large")], {"this demo": weights}
+    if builtin.MODEL.is_file():
+        models["built in"] = builtin.MODEL
+    rows, titles = [], []
+    for title, model in models.items():
+        folder = out / ("answers" if model == weights else "answers_builtin")
+        predictor = Predictor.load(model)
+        failed = infer(predictor, photos, folder)
+        if failed:
+            raise ValueError(f"the demo's own pictures failed: {failed}")
+        names = [task.name for task in predictor.tasks]
+        pictures = [[f.path, *(folder / f"{f.name}.{name}.jpg" for name in names)] for f in photos]
+        rows += [[_small(read_photo(path)) for path in row] for row in pictures]
+        titles += [[title, *names]] + [[]] * (len(photos) - 1)
+    write(out, "sheet", {"jpg": panel(rows, titles, height=SHEET_HEIGHT)})
     return out / "sheet.jpg"
 
 
