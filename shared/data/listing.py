@@ -26,7 +26,8 @@ def rows(name: str, array: np.ndarray) -> Any:
         )
     if np.isinf(array).any():
         raise ValueError(f"field {name!r} holds an infinity; write NaN where a value is unknown")
-    listed = array.astype(object)
+    # By way of text: a float32 then is written with the nine digits that it has, not with the seventeen of its float64.
+    listed = (array.astype(str).astype(np.float64) if array.dtype.kind == "f" else array).astype(object)
     listed[np.isnan(array)] = None
     return listed.tolist()
 

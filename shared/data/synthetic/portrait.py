@@ -6,8 +6,9 @@ The maps of a sample show everybody in the picture; its keypoints and its box ar
 import functools
 import itertools
 import multiprocessing
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +22,7 @@ from shared.data.photo import find_photos, read_photo
 from shared.data.synthetic import truth
 from shared.data.synthetic.backdrop import Backdrop, Stage, backdrop
 from shared.data.synthetic.camera import SHARES, Camera, place
-from shared.data.synthetic.furniture import about_z
+from shared.data.synthetic.groups import Maker, gather, outline
 from shared.data.synthetic.light import Light, light
 from shared.data.synthetic.mesh import Array, Piece, soup
 from shared.data.synthetic.people import Figure, figure
@@ -30,15 +31,11 @@ from shared.data.synthetic.rays import Rays
 from shared.data.synthetic.render import CHUNK, Maps, World, render
 from shared.data.synthetic.sky import photo
 
-TOUCH = 0.04  # metres that people keep from each other, measured between some of the points on them
 HIDDEN = 0.15  # of the most visible person: who shows less is not the main one
 BEYOND = 0.35  # of the frame, on each side of it, where people still cast shadows into the picture
 SMALL = 256  # pixels of the longer side up to which nobody sees how fine cloth and hair are cut
 SHOTS = ("mix", *SHARES)
 ON_PHOTO = 0.5  # share of pictures before a photo, where there are photos
-
-
-Maker = Callable[[np.random.Generator, str], Figure]  # and the shot, which says how fine the mesh should be
 
 
 class Setting(NamedTuple):
@@ -84,10 +81,10 @@ def setting(
     if shot == "mix":
         shot = str(shot_rng.choice(list(SHARES), p=list(SHARES.values())))
     count = int(shot_rng.choice([2, 3, 4], p=[0.5, 0.3, 0.2])) if shot == "group" else int(shot_rng.choice([1, 2], p=[0.85, 0.15]))
-    people = _gather(count, shot, people_rng, make)
+    people = gather(count, shot, people_rng, make)
     wanted = "full" if shot == "group" and camera_rng.random() < 0.5 else "upper" if shot == "group" else shot
     framed = np.concatenate([one.frames[wanted] for one in (people if shot == "group" else people[:1])])
-    bodies = np.concatenate([_outline(one) for one in people])
+    bodies = np.concatenate([outline(one) for one in people])
     camera = place(framed, bodies, shot=shot, ahead=people[0].ahead[shot], rng=camera_rng)
     if photos and photo_rng.random() < ON_PHOTO:
         picture = read_photo(photos[int(photo_rng.integers(len(photos)))])
@@ -130,7 +127,7 @@ def sample(view: View, names: Sequence[str] = tuple(FIELDS)) -> Sample:
         "seg": view.maps.part,
         "depth": np.where(nobody, np.float32(np.nan), view.maps.depth),
         "normal": np.where(nobody[..., None], np.float32(np.nan), view.maps.normal),
-        "keypoints": np.nan_to_num(view.keypoints[view.main]),
+        "keypoints": np.nan_to_num(np.round(view.keypoints[view.main], 3)),
         "box": view.boxes[view.main],
         "intrinsics": view.intrinsics,
         "person": view.maps.person + 1,
@@ -157,8 +154,12 @@ def person(
 
     The same seed shows the same people at every size (H, W), with cloth and hair cut coarser in pictures of at most SMALL pixels.
     """
+    return sample(_seen(seed, hw, shot, photos))
+
+
+def _seen(seed: int | Sequence[int], hw: tuple[int, int], shot: str, photos: Sequence[Path]) -> View:
     make = functools.partial(figure, coarse=max(hw) <= SMALL)
-    return sample(look(setting(seed, shot=shot, make=make, photos=photos), hw))
+    return look(setting(seed, shot=shot, make=make, photos=photos), hw)
 
 
 def samples(
@@ -191,15 +192,18 @@ def samples(
         return
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, context, initializer=cv2.setNumThreads, initargs=(1,)) as pool:
-        for first in itertools.count(start, 8 * workers):  # a bounded number in flight: a million people do not fit into memory
-            if not (some := list(itertools.islice(jobs, 8 * workers))):
+        drawn: deque[Future[dict[str, Any]]] = deque()
+        for number in itertools.count(start):
+            # A bounded number in flight: a million people do not fit into memory.
+            drawn += (pool.submit(_job, job) for job in itertools.islice(jobs, 8 * workers - len(drawn)))
+            if not drawn:
                 return
-            yield from ((f"{first + number:06d}", one) for number, one in enumerate(pool.map(_job, some)))
+            yield f"{number:06d}", drawn.popleft().result()
 
 
 def _job(job: tuple[tuple[int, int], tuple[int, int], str, tuple[Path, ...], tuple[str, ...]]) -> dict[str, Any]:
     seed, hw, shot, photos, wanted = job
-    view = look(setting(seed, shot=shot, photos=photos), hw)
+    view = _seen(seed, hw, shot, photos)
     return sample(view, wanted) | {FACTS: view.facts}
 
 
@@ -223,47 +227,6 @@ def _within(piece: Piece, camera: Camera, hw: tuple[int, int]) -> Piece:
         faces=(np.cumsum(used) - 1)[piece.faces[kept]].astype(np.int32),
         part=piece.part[kept],
     )
-
-
-def _outline(one: Figure, step: int = 23) -> Array:
-    """Some points (M,3) on every piece of a person."""
-    return np.concatenate([piece.points[::step] for piece in one.pieces])
-
-
-def _gather(count: int, shot: str, rng: np.random.Generator, make: Maker) -> list[Figure]:
-    """People side by side, near each other but never inside one another; the first stands at the origin."""
-    found: list[Figure] = []
-    for number, own in enumerate(rng.spawn(count)):
-        drawn = make(own, shot)
-        found.append(drawn if number == 0 else _beside(found, drawn, own))
-    return found
-
-
-def _beside(others: list[Figure], one: Figure, rng: np.random.Generator) -> Figure:
-    """The person moved next to others, turned a little, as near as TOUCH allows."""
-    from scipy.spatial import KDTree
-
-    angle, turn = rng.uniform(-np.pi, np.pi), rng.normal(0, 0.5) if rng.random() < 0.8 else rng.uniform(-np.pi, np.pi)
-    way, spare = np.array([np.cos(angle), 0.7 * np.sin(angle), 0]), rng.uniform(0, 0.4)
-    there = KDTree(np.concatenate([_outline(other) for other in others]))
-    here = _outline(one) @ about_z(turn).T
-    for away in np.arange(0.2, 6.0, 0.06):
-        moved = here + (away + spare) * way
-        if not np.isfinite(there.query(moved, distance_upper_bound=TOUCH)[0]).any():
-            break
-    return _moved(one, turn, (away + spare) * way)
-
-
-def _moved(one: Figure, turn: float, at: Array) -> Figure:
-    rotation, shift = about_z(turn).astype(np.float32), np.asarray(at, np.float32)
-    move = lambda points: points @ rotation.T + shift  # noqa: E731
-    pieces, things = (
-        [piece._replace(points=move(piece.points), normals=piece.normals @ rotation.T) for piece in some]
-        for some in (one.pieces, one.things)
-    )
-    frames = {name: move(points) for name, points in one.frames.items()}
-    head = rotation @ one.head + np.c_[np.zeros((3, 3)), shift]
-    return one._replace(pieces=pieces, things=things, keypoints=move(one.keypoints), frames=frames, head=head)
 
 
 def _keypoints(number: int, one: Figure, camera: Camera, rays: Rays, people: Array, hw: tuple[int, int]) -> Array:

@@ -22,7 +22,7 @@ def _piece(shape: Shape, look: Material, part: str) -> Piece:
 
 @pytest.fixture(scope="session")
 def doll():
-    """Draws a person of balls and tubes, as portrait.Maker."""
+    """Draws a person of balls and tubes, as groups.Maker."""
 
     def make(rng: np.random.Generator, shot: str = "full") -> Figure:
         cloth = material("cloth", colour=rng.uniform(0.1, 0.8, 3), second=rng.uniform(0.1, 0.8, 3), pattern="plaid")

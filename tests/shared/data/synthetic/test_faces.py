@@ -6,9 +6,9 @@ from scipy.spatial.transform import Rotation
 
 from shared.data.synthetic import faces
 from shared.data.synthetic.camera import Camera
+from shared.data.synthetic.groups import moved
 from shared.data.synthetic.limbs import turn
 from shared.data.synthetic.people import figure
-from shared.data.synthetic.portrait import _moved
 from shared.data.synthetic.rig import Rig
 
 X, Y, Z = np.eye(3)
@@ -96,7 +96,7 @@ def test_a_head_that_turns_changes_one_angle(axis, which, sign, degrees):
 
 def test_the_head_turns_and_moves_with_its_person():
     one = figure(np.random.default_rng(3), "full")
-    other = _moved(one, np.radians(40), np.array([1.0, 2, 0]))
+    other = moved(one, np.radians(40), np.array([1.0, 2, 0]))
     camera = from_around(0, 0)
     before, after = faces.seen(one.head, camera), faces.seen(other.head, camera)
     about_vertical = Rotation.from_euler("y", -40, degrees=True).as_matrix()  # y points down
