@@ -15,8 +15,12 @@ from shared.data.synthetic.poses import pose
 from shared.data.synthetic.rig import Posed, Rig
 from shared.data.synthetic.store import Store
 
-FINENESS = MappingProxyType({"full": (1, 0.8), "group": (1, 0.6), "upper": (None, 1.2), "face": (None, 2.0)})  # of cloth, of hair
-COARSE = MappingProxyType({"full": (0, 0.4), "group": (0, 0.3), "upper": (1, 0.6), "face": (1, 1.0)})  # for small pictures
+FINENESS = MappingProxyType(  # of cloth, of hair
+    {"full": (1, 0.8), "group": (1, 0.6), "upper": (None, 1.2), "face": (None, 2.0), "hand": (None, 1.2)}
+)
+COARSE = MappingProxyType(  # for small pictures
+    {"full": (0, 0.4), "group": (0, 0.3), "upper": (1, 0.6), "face": (1, 1.0), "hand": (1, 0.6)}
+)
 
 
 class Figure(NamedTuple):
@@ -26,8 +30,8 @@ class Figure(NamedTuple):
     things: list[Piece]  # what the person sits on
     keypoints: Array  # (K,3) metres, NaN where undefined
     tolerance: Array  # (K,) metres a point may lie behind what is seen there and still count as visible
-    frames: dict[str, Array]  # what the shots full, upper and face should have in the frame: (N,3) metres each
-    ahead: dict[str, Array]  # unit (3,), where the person looks (face) or turns to (the other shots)
+    frames: dict[str, Array]  # what each shot but group should have in the frame: (N,3) metres each
+    ahead: dict[str, Array]  # unit (3,), where the person looks (face), holds a hand (hand) or turns to (the others)
     facts: dict[str, object]  # what was drawn
     head: Array  # (3,4) head -> world: rotation and origin, metres; see faces.py
 
@@ -50,6 +54,7 @@ def figure(rng: np.random.Generator, shot: str = "full", *, coarse: bool = False
     shift = np.array([-hips[0], -hips[1], -ground], np.float32)
     pieces = [one._replace(points=one.points + shift) for one in pieces]
     points = posed.points + shift
+    hand = _hand(rig, posed)
     things = _seat(hips + shift, pieces, seat_rng) if held.support == "seat" else []
     facts = {
         "pose": held.name,
@@ -63,8 +68,8 @@ def figure(rng: np.random.Generator, shot: str = "full", *, coarse: bool = False
         things,
         keypoints.place(rig, points),
         keypoints.TOLERANCE,
-        _frames(rig, points, pieces),
-        _ahead(rig, posed, held.support),
+        _frames(rig, points, pieces, hand),
+        _ahead(rig, posed, held.support, hand),
         facts,
         faces.head(rig, posed) + np.c_[np.zeros((3, 3)), shift],
     )
@@ -92,22 +97,34 @@ def _seat(hips: Array, pieces: list[Piece], rng: np.random.Generator) -> list[Pi
     return furniture.pieces([placed], store.textures, gloss=np.array(store.gloss), glow=np.array(store.glow))
 
 
-def _frames(rig: Rig, points: Array, pieces: list[Piece]) -> dict[str, Array]:
+def _hand(rig: Rig, posed: Posed) -> str:
+    """L or R: the hand that is farther before the chest, which a look at hands shows."""
+    ahead = posed.bones[rig.bone("spine01")][:, :3] @ (0, -1, 0)
+    return max("LR", key=lambda side: float(rig.joint(f"{side.lower()}-hand", posed.points) @ ahead))
+
+
+def _frames(rig: Rig, points: Array, pieces: list[Piece], hand: str) -> dict[str, Array]:
     """What each shot should show of points (V,3) and of all that is worn."""
     body = np.unique(rig.quads["body"])
     head = points[body[rig.share("head")[body] > 0.6]]
     hips = np.stack([rig.joint("l-upper-leg", points), rig.joint("r-upper-leg", points)])
     shoulders = np.stack([rig.joint("l-shoulder", points), rig.joint("r-shoulder", points)])
+    side = "Left_Hand" if hand == "L" else "Right_Hand"
     return {
         "full": np.concatenate([one.points[::7] for one in pieces]),
         "upper": np.concatenate([head, hips, shoulders]),
         "face": head,
+        "hand": points[body[rig.region[body] == side]],
     }
 
 
-def _ahead(rig: Rig, posed: Posed, support: str) -> dict[str, Array]:
+def _ahead(rig: Rig, posed: Posed, support: str, hand: str) -> dict[str, Array]:
     """Where each shot takes the front of the person to be."""
     head, chest = (posed.bones[rig.bone(name)][:, :3] @ (0, -1, 0) for name in ("head", "spine01"))
     if support != "back":  # who leans is seen from the front all the same
         chest = np.array([chest[0], chest[1], 0]) / max(float(np.hypot(chest[0], chest[1])), 1e-6)
-    return {"full": chest, "upper": chest, "group": chest, "face": head}
+    joints = [rig.joint(name, posed.points) for name in (f"{hand.lower()}-hand", "l-shoulder", "r-shoulder")]
+    reach = joints[0] - (joints[1] + joints[2]) / 2
+    toward = chest + reach / max(float(np.linalg.norm(reach)), 1e-6)  # from the side on which the hand is before the body
+    toward /= max(float(np.linalg.norm(toward)), 1e-6)
+    return {"full": chest, "upper": chest, "group": chest, "face": head, "hand": toward}

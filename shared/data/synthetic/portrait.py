@@ -33,7 +33,7 @@ from shared.data.synthetic.sky import photo
 
 HIDDEN = 0.15  # of the most visible person: who shows less is not the main one
 BEYOND = 0.35  # of the frame, on each side of it, where people still cast shadows into the picture
-SMALL = 256  # pixels of the longer side up to which nobody sees how fine cloth and hair are cut
+SMALL = 192  # pixels of the longer side up to which nobody sees how fine cloth and hair are cut
 SHOTS = ("mix", *SHARES)
 ON_PHOTO = 0.5  # share of pictures before a photo, where there are photos
 

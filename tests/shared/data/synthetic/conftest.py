@@ -33,8 +33,13 @@ def doll():
             pieces.append(_piece(tube((0.25 * sign, 0, 0.7), 0.04, 0.75, 0), SKIN, f"{side}_Lower_Arm"))
         points = np.array([(0, -0.1, 1.6), (0.25, 0, 1.4), (-0.25, 0, 1.4), (np.nan,) * 3])
         everything = np.concatenate([one.points for one in pieces])
-        frames = {"full": everything, "upper": everything[everything[:, 2] > 0.9], "face": pieces[0].points}
-        ways: dict[str, np.ndarray] = dict.fromkeys(("full", "upper", "face", "group"), AHEAD)
+        frames = {
+            "full": everything,
+            "upper": everything[everything[:, 2] > 0.9],
+            "face": pieces[0].points,
+            "hand": pieces[-1].points,
+        }
+        ways: dict[str, np.ndarray] = dict.fromkeys(("full", "upper", "face", "hand", "group"), AHEAD)
         return Figure(pieces, [], points, np.full(4, 0.06), frames, ways, {}, np.c_[faces.AXES, (0, 0, 1.6)])
 
     return make

@@ -179,6 +179,17 @@ def test_normals_of_skin_and_cloth_are_the_slope_of_their_depth(shot, part, degr
 
 
 @pytest.mark.usefixtures("embree")
+@pytest.mark.parametrize("seed", range(4))
+def test_a_look_at_a_hand_shows_one_large_and_whole(seed):
+    one = person((12, seed), (96, 72), shot="hand")
+    area = [(one["seg"] == PART[f"{side}_Hand"]).mean() for side in ("Left", "Right")]
+    side = ("left", "right")[int(np.argmax(area))]
+    fingers = [i for i, name in enumerate(NAMES["keypoints"]) if name.startswith(side) and ("finger" in name or "thumb" in name)]
+    assert max(area) > 0.03
+    assert one["keypoints"][fingers, 2].mean() > 0.4
+
+
+@pytest.mark.usefixtures("embree")
 def test_nobody_has_a_face_from_behind():
     front = [NAMES["keypoints"].index(name) for name in ("nose", "l_center_of_iris", "r_center_of_iris", "center_of_cupid_bow")]
     tried = 0
