@@ -15,6 +15,6 @@ workers = 0
 optimizer = "muon"
 lr = 3e-3
 warmup = 50
-iters = 1200
+iters = 800
 val_every = 400
 log_every = 100

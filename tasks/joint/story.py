@@ -29,7 +29,7 @@ from shared.task import Task
 log = logging.getLogger(__name__)
 ROOT = Path(__file__).resolve().parents[2]
 PORTRAIT = ROOT / "docs" / "pictures" / "astronaut.png"  # NASA, public domain
-PEOPLE = {"train": 700, "val": 100}  # samples made for each part
+PEOPLE = {"train": 500, "val": 80}  # samples made for each part
 PEOPLE_HW = (160, 120)
 LARGE_HW = (4096, 3072)
 SHEET_HEIGHT = 360  # of one row of the contact sheet, pixels
