@@ -2,13 +2,12 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 import cv2
 import numpy as np
 
 from shared.data.fields import Sample
-from shared.data.photo import Found, find_photos, read_photo
+from shared.data.places import places
 
 MAX_SIDE = 512  # pixels that a photo keeps: backgrounds are looked at in pieces of this size at most
 KEPT = 256  # photos in memory, some 150 MB at the most
@@ -21,7 +20,8 @@ class Backdrops:
     """Replaces what lies behind people, where a sample says what that is: by its `alpha`, else by class 0 of its `seg`.
 
     Args:
-        photos: a folder of photos without people; None: one plain colour each time, which is what training without places is.
+        photos: a folder of photos without people, or of shards of them; None: one plain colour each time, which is what training
+            without places is.
         borders: 0 takes whole photos. Otherwise only this share of their width at either edge, the two joined: photos of one
             person in the middle, as fashion sites have them, show a place there.
         share: of the samples that get another place.
@@ -47,7 +47,7 @@ class Backdrops:
         """(H,W,3) float32: a piece of a photo, mirrored half of the time, or a colour."""
         if self.photos is None:
             return np.broadcast_to(rng.uniform(0, 255, 3).astype(np.float32), (*hw, 3))
-        photo = self._photo(int(rng.integers(len(self._found))))
+        photo = self._photo(int(rng.integers(len(places(self.photos)))))
         scale = max(hw[0] / photo.shape[0], hw[1] / photo.shape[1])
         scale *= np.exp(rng.uniform(0, np.log(max(1.0, min(2.5, 1 / scale)))))  # magnified only where the photo is too small
         h, w = (max(n, round(m * scale)) for n, m in zip(hw, photo.shape))
@@ -58,17 +58,13 @@ class Backdrops:
         return (piece[:, ::-1] if rng.random() < 0.5 else piece).astype(np.float32)
 
     @cached_property
-    def _found(self) -> list[Found]:
-        return find_photos([Path(self.photos or "")])
-
-    @cached_property
     def _held(self) -> dict[int, np.ndarray]:
         return {}
 
     def _photo(self, number: int) -> np.ndarray:
         """A photo of the folder, (h,w,3) uint8, at most MAX_SIDE long; the first KEPT stay in memory."""
         if number not in self._held:
-            photo = read_photo(self._found[number].path)
+            photo = places(str(self.photos))[number]
             scale = MAX_SIDE / max(photo.shape)
             if scale < 1:
                 photo = cv2.resize(photo, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)

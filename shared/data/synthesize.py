@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def contact_sheet(shown: Sequence[Sample]) -> np.ndarray:
-    """Pictures with keypoints, parts, depth and normals side by side, COLUMNS samples in a row: (H,W,3) uint8 RGB."""
+    """Pictures, points, parts, depth, normals and maps on request side by side, COLUMNS samples in a row: (H,W,3) uint8 RGB."""
     tiles = [np.concatenate(_panels(one), 1) for one in shown]
     tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % COLUMNS)
     return np.concatenate([np.concatenate(tiles[row : row + COLUMNS], 1) for row in range(0, len(tiles), COLUMNS)])
@@ -69,12 +69,11 @@ def _panels(one: Sample) -> list[np.ndarray]:
     grey = np.where(known, np.clip(255 - 200 * (depth - near) / max(far - near, 1e-3), 30, 255), 0)
     normal = np.nan_to_num(one["normal"] * 127.5 + 127.5)
     parts = palette[one["seg"]]
-    return [
-        one["image"],
-        marked,
-        parts,
-        *(np.broadcast_to(v, one["image"].shape).astype(np.uint8) for v in (grey[..., None], normal)),
-    ]
+    shown = [one["image"], marked, parts, grey[..., None], normal]
+    shown += [palette[one["person"]]] if "person" in one else []
+    shown += [255 * one["alpha"][..., None]] if "alpha" in one else []
+    shown += [one["albedo"]] if "albedo" in one else []
+    return [np.broadcast_to(panel, one["image"].shape).astype(np.uint8) for panel in shown]
 
 
 def _sheet(options: argparse.Namespace) -> None:
@@ -177,7 +176,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--workers", type=int, default=0, metavar="W", help="processes (default 0: this one); changes no picture")
     parser.add_argument("--shot", choices=("mix", *SHARES), default="mix", help="how much of people is seen (default mix)")
     parser.add_argument(
-        "--photos", type=Path, metavar="DIR", help="photos without people, that half of the pictures get behind them"
+        "--photos",
+        type=Path,
+        metavar="DIR",
+        help="places without people, photos or shards, seen in half of the pictures",
     )
     parser.add_argument("--maps", type=_maps, default=(), metavar="A,B", help=f"write these too: {', '.join(EXTRA)}, or all")
     parser.add_argument("--per-shard", type=positive, default=500, metavar="N", help="samples in a shard (default 500)")

@@ -18,7 +18,7 @@ import numpy as np
 from shared.data.colour import srgb
 from shared.data.fields import CORE, FIELDS, Sample
 from shared.data.listing import FACTS
-from shared.data.photo import find_photos, read_photo
+from shared.data.places import Places, places
 from shared.data.synthetic import truth
 from shared.data.synthetic.backdrop import Backdrop, Stage, backdrop
 from shared.data.synthetic.camera import SHARES, Camera, place
@@ -64,7 +64,7 @@ class View(NamedTuple):
 
 
 def setting(
-    seed: int | Sequence[int], *, shot: str = "mix", make: Maker = figure, photos: Sequence[Path] = (), kind: str | None = None
+    seed: int | Sequence[int], *, shot: str = "mix", make: Maker = figure, photos: Places | None = None, kind: str | None = None
 ) -> Setting:
     """Draw everything about a picture but its pixels.
 
@@ -87,7 +87,7 @@ def setting(
     bodies = np.concatenate([outline(one) for one in people])
     camera = place(framed, bodies, shot=shot, ahead=people[0].ahead[shot], rng=camera_rng)
     if photos and photo_rng.random() < ON_PHOTO:
-        picture = read_photo(photos[int(photo_rng.integers(len(photos)))])
+        picture = photos[int(photo_rng.integers(len(photos)))]
         behind = Backdrop("photo", [], photo(picture, camera, photo_rng))
     else:
         behind = backdrop(thing_rng, Stage(camera, bodies), kind=kind)
@@ -147,9 +147,7 @@ def point_map(view: View) -> Array:
     return np.stack([x[None] * z, y[:, None] * z, z], -1)
 
 
-def person(
-    seed: int | Sequence[int], hw: tuple[int, int] = (256, 192), *, shot: str = "mix", photos: Sequence[Path] = ()
-) -> Sample:
+def person(seed: int | Sequence[int], hw: tuple[int, int] = (256, 192), *, shot: str = "mix", photos: Path | None = None) -> Sample:
     """A random picture of people with every field of FIELDS.
 
     The same seed shows the same people at every size (H, W), with cloth and hair cut coarser in pictures of at most SMALL pixels.
@@ -157,9 +155,9 @@ def person(
     return sample(_seen(seed, hw, shot, photos))
 
 
-def _seen(seed: int | Sequence[int], hw: tuple[int, int], shot: str, photos: Sequence[Path]) -> View:
+def _seen(seed: int | Sequence[int], hw: tuple[int, int], shot: str, photos: Path | None) -> View:
     make = functools.partial(figure, coarse=max(hw) <= SMALL)
-    return look(setting(seed, shot=shot, make=make, photos=photos), hw)
+    return look(setting(seed, shot=shot, make=make, photos=places(str(photos)) if photos else None), hw)
 
 
 def samples(
@@ -181,12 +179,13 @@ def samples(
         hw: their size.
         workers: processes; 0 draws in this one.
         shot: one of SHOTS.
-        photos: a folder of pictures that may stand behind people.
+        photos: a folder of pictures, or of shards of them, that may stand behind people.
         start: the first number wanted.
         maps: those of fields.EXTRA that are wanted beside the others.
     """
-    found = tuple(one.path for one in find_photos([photos])) if photos else ()
-    jobs = (((seed, number), hw, shot, found, (*CORE, *maps)) for number in range(start, count))
+    if photos:
+        places(str(photos))  # says at once when there are none
+    jobs = (((seed, number), hw, shot, photos, (*CORE, *maps)) for number in range(start, count))
     if workers == 0:
         yield from ((f"{start + number:06d}", _job(job)) for number, job in enumerate(jobs))
         return
@@ -201,7 +200,7 @@ def samples(
             yield f"{number:06d}", drawn.popleft().result()
 
 
-def _job(job: tuple[tuple[int, int], tuple[int, int], str, tuple[Path, ...], tuple[str, ...]]) -> dict[str, Any]:
+def _job(job: tuple[tuple[int, int], tuple[int, int], str, Path | None, tuple[str, ...]]) -> dict[str, Any]:
     seed, hw, shot, photos, wanted = job
     view = _seen(seed, hw, shot, photos)
     return sample(view, wanted) | {FACTS: view.facts}

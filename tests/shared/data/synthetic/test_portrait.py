@@ -6,6 +6,7 @@ import pytest
 
 from shared.data.codec import encode
 from shared.data.fields import FIELDS
+from shared.data.places import Places
 from shared.data.synthetic import NAMES, person, samples
 from shared.data.synthetic.backdrop import SHARES as BACKDROPS
 from shared.data.synthetic.camera import NEAREST, SHOTS
@@ -122,7 +123,7 @@ def test_a_photo_can_stand_behind_people(doll, tmp_path):
     cv2.imwrite(str(tmp_path / "photo.png"), np.full((60, 80, 3), (0, 0, 255), np.uint8))
     kinds = []
     for seed in range(8):
-        what = setting(seed, make=doll, photos=[tmp_path / "photo.png"])
+        what = setting(seed, make=doll, photos=Places(tmp_path))
         kinds.append(what.backdrop.kind)
         if what.backdrop.kind == "photo":
             maps = look(what, HW).maps
