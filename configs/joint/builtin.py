@@ -13,7 +13,7 @@ from tasks.pose.task import Pose
 from tasks.seg.task import Seg
 
 tasks = [
-    dict(type=Seg, labels="sapiens29"),
+    dict(type=Seg, labels="sapiens29", undo=0.5),
     dict(type=Depth, floor=0.1),
     dict(type=Normal),
     dict(type=Pose, skeleton="sapiens308", sigma=0.03),

@@ -10,5 +10,5 @@ from tasks.normal.task import Normal
 from tasks.pose.task import Pose
 from tasks.seg.task import Seg
 
-tasks = [dict(type=Seg), dict(type=Depth, floor=0.1), dict(type=Normal), dict(type=Pose, sigma=0.03)]
+tasks = [dict(type=Seg, undo=0.5), dict(type=Depth, floor=0.1), dict(type=Normal), dict(type=Pose, sigma=0.03)]
 weights = dict(depth=2.0, normal=2.0, pose=200.0)

@@ -7,4 +7,4 @@ with read_base():
 
 from tasks.seg.task import Seg
 
-tasks = [dict(type=Seg)]
+tasks = [dict(type=Seg, undo=0.5)]

@@ -45,6 +45,20 @@ def test_a_coarse_answer_is_enlarged_to_the_labels():
     torch.testing.assert_close(Seg(labels=table(3)).loss(raw, {"seg": target.to(torch.uint8)})["ce"], wanted)
 
 
+def test_undoing_the_weights_answers_the_likeliest_class():
+    """Cross-entropy with weights is least where shares are in proportion to weight times probability."""
+    weights, likely = torch.tensor([0.1, 10.0, 1.0]), torch.tensor([0.7, 0.1, 0.2])
+    raw = (weights * likely).log()[None, :, None, None]
+    answers = [Seg(labels=table(3, weights=weights.tolist()), undo=undo).decode(raw).item() for undo in (0.0, 1.0)]
+    assert answers == [1, 0]
+    assert Seg(labels=table(3, weights=weights.tolist()), undo=1.0, weighted=False).decode(raw).item() == 1
+
+
+def test_the_trivial_answer_is_the_commonest_class_whatever_its_weight():
+    task = Seg(labels=table(3, weights=[0.1, 10.0, 1.0]), undo=1.0)
+    assert task.decode(task.trivial({"seg": torch.tensor([[[2, 2, 0]]], dtype=torch.uint8)})[None]).unique().tolist() == [2]
+
+
 def test_dice_by_hand():
     task = Seg(labels=table(2), dice=1.0)
     half = torch.zeros(1, 2, 2, 2)  # both classes 0.5 everywhere
