@@ -13,10 +13,10 @@ from tasks.pose.task import Pose
 from tasks.seg.task import Seg
 
 tasks = [
-    dict(type=Seg, labels="sapiens29", undo=0.5),
+    dict(type=Seg, labels="sapiens29", undo=1.0),
     dict(type=Depth, floor=0.1),
     dict(type=Normal),
-    dict(type=Pose, skeleton="sapiens308", sigma=0.03),
+    dict(type=Pose, skeleton="sapiens308", sigma=0.03, threshold=0.12),
 ]
 weights = dict(depth=2.0, normal=2.0, pose=400.0)
 backbone.update(size="tiny", image_hw=(192, 144), patch=12)
