@@ -26,7 +26,7 @@ def annotated(shared_folder: Path, name: str) -> list[np.ndarray]:
     if not path.is_file():
         pytest.skip(f"there is no {path.name} beside the repository")
     found = json.loads(path.read_text(encoding="utf-8"))["annotations"]
-    return [np.array(json.loads(a["keypoints"]) if isinstance(a["keypoints"], str) else a["keypoints"]) for a in found]
+    return [np.array(annotation["keypoints"]) for annotation in found]
 
 
 def numbered(count: int) -> np.ndarray:
