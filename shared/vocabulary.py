@@ -5,6 +5,7 @@ A vocabulary is a TOML file that people may edit by hand; everything in it is wr
     entries = [                                   # the order here is the order of the ids
         { name = "nose", colour = [51, 153, 255], sigma = 0.026 },      # sigma or weight: all entries or none
         { name = "left_eye", colour = [51, 153, 255], sigma = 0.025, also = ["eye_left"] },    # other data's names for it
+        { name = "mid_eye", colour = [51, 153, 255], sigma = 0.025, mean = ["left_eye", "right_eye"] },   # or of one other point
         ...
     ]
     pairs = [["left_eye", "right_eye"]]           # left first
@@ -26,7 +27,7 @@ from typing import Any
 import numpy as np
 
 TABLES = {"entries", "pairs", "chains", "groups"}
-ENTRY = {"name", "colour", "weight", "sigma", "also"}
+ENTRY = {"name", "colour", "weight", "sigma", "also", "mean"}
 UNKNOWN = -1  # the id of a name that is not in the vocabulary
 
 
@@ -43,6 +44,7 @@ class Vocabulary:
         links: (id, id), the bones of a drawing.
         groups: name -> ids, in the order of the file.
         also: for each of the K, what other data call it or parts of it; no word stands twice.
+        means: for each of the K, the ids whose mean it is in answers of models that do not know it; mostly none.
     """
 
     names: tuple[str, ...]
@@ -53,6 +55,7 @@ class Vocabulary:
     links: tuple[tuple[int, int], ...]
     groups: dict[str, tuple[int, ...]]
     also: tuple[tuple[str, ...], ...]
+    means: tuple[tuple[int, ...], ...]
 
     @classmethod
     def load(cls, path: Path) -> "Vocabulary":
@@ -78,6 +81,7 @@ class Vocabulary:
             links=_links(table.get("chains", []), ids),
             groups=_groups(table.get("groups", {}), ids),
             also=_also(entries, names, path),
+            means=tuple(ids(entry.get("mean", []), f"`mean` of {entry['name']!r}") for entry in entries),
         )
 
     @classmethod
@@ -108,6 +112,27 @@ class Vocabulary:
         """Translate other data's names, by name or `also`: (len(names),) int64 ids in this vocabulary, -1 where it has neither."""
         ids = {word: index for index, (name, others) in enumerate(zip(self.names, self.also)) for word in (name, *others)}
         return np.array([ids.get(name, UNKNOWN) for name in names], dtype=np.int64)
+
+    def rows(self, names: Sequence[str]) -> np.ndarray:
+        """(K,) int64: which of other data's points each of ours is, by name or else `also`; -1 where they have no such point."""
+        places = {name: place for place, name in enumerate(names)}
+        called = ((name, *others) for name, others in zip(self.names, self.also))
+        return np.array([next((places[word] for word in words if word in places), UNKNOWN) for words in called], dtype=np.int64)
+
+    def rewrite(self, points: np.ndarray, names: Sequence[str]) -> np.ndarray:
+        """One convention's points in ours: (...,n,3) of the names given -> (...,K,3).
+
+        A point that the other lacks is the mean that the file says (`means`), with the lowest of their third numbers, if all of
+        them are known; else it is unknown: 0 0 0. The third number is a visibility or a score, and 0 says unknown.
+        """
+        rows = self.rows(names)
+        out = np.where((rows >= 0)[:, None], points[..., rows, :], 0)
+        for k, others in enumerate(self.means):
+            if rows[k] < 0 and others:
+                parents = out[..., list(others), :]
+                score = parents[..., 2].min(-1, keepdims=True)
+                out[..., k, :] = np.where(score > 0, np.concatenate([parents[..., :2].mean(-2), score], -1), 0)
+        return out
 
 
 def read(path: Path) -> dict[str, Any]:

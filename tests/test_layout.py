@@ -40,7 +40,8 @@ def test_a_task_folder_has_the_files_of_the_others(task):
     assert asked <= modules
     used = (ROOT / "tasks" / task / "task.py").read_text()
     strays = {module for module in modules - asked if f"tasks.{task}.{module} import" not in used}
-    assert not strays, f"tasks/{task} has {strays}, which task.py does not use; what is shared belongs into shared/"
+    commands = {module for module in strays if "\n\n    python -m tasks." in (ROOT / "tasks" / task / f"{module}.py").read_text()}
+    assert not strays - commands, f"tasks/{task} has {strays}, which task.py does not use; what is shared belongs into shared/"
 
 
 @pytest.mark.parametrize("script", SCRIPTS)

@@ -2,9 +2,11 @@
 
     python -m shared.data.pack folder ~/photos --out data/photos --max-side 2048
     python -m shared.data.pack ccp ~/ccp --out data/ccp-train --split train
+    python -m shared.data.pack coco-wholebody coco_wholebody_train_v1.0.json ~/coco/train2017 --out data/wholebody-train
 
 Synthetic people come from `python -m shared.data.synthesize`, packed already. Exit status: 0 when everything was packed, 1 when
-some photos were skipped (SHARDS/skipped.txt lists them), 2 when the input is unusable.
+some photos or people were skipped (SHARDS/skipped.txt lists them), 2 when the input is unusable. Crowds, and people without any
+labelled point, are listed too, but are no reason for a 1.
 """
 
 import argparse
@@ -19,7 +21,8 @@ from shared.data import tarindex
 from shared.data.options import positive
 from shared.data.photo import find_photos
 from shared.data.shards import write_shards
-from shared.data.sources import ccp, folder
+from shared.data.sources import ccp, coco, folder
+from shared.data.sources.conventions import CONVENTIONS
 
 LISTED = 20  # skipped photos that are shown; all are in the file
 NUMBERED = "[0-9]" * 6 + "*.tar"
@@ -39,6 +42,7 @@ class Source(NamedTuple):
     samples: Iterable[tuple[str, Mapping[str, Any]]]
     names: dict[str, list[str]]
     total: int
+    report: coco.Report | None = None  # who else was not packed
 
 
 def pack(
@@ -84,7 +88,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             total=source.total,
             quiet=options.quiet,
         )
-        _report_skipped(skipped, options.out)
+        passed_over = source.report.passed_over if source.report else []
+        _report_skipped([sentence for _, sentence in skipped], passed_over, options.out)
     except (ValueError, OSError) as error:
         sys.stderr.write(f"{parser.prog}: {error}\n")
         return 2
@@ -92,6 +97,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         f"packed {packed.samples} samples into {len(packed.shards)} shard(s), {packed.size / 1e6:.1f} MB, in {options.out}; "
         f"skipped {len(skipped)}\n"
     )
+    if source.report:
+        sys.stdout.write("".join(f"{count:>9} not packed: {reason}\n" for reason, count in source.report.reasons.most_common()))
     if not packed.samples:
         sys.stderr.write(f"{parser.prog}: nothing was packed; no input could be read\n")
         return 2
@@ -119,12 +126,12 @@ def _clear(out: Path, overwrite: bool) -> None:
     (out / "skipped.txt").unlink(missing_ok=True)
 
 
-def _report_skipped(skipped: list[tuple[Path, str]], out: Path) -> None:
-    """Show the first sentences and keep all of them."""
-    if not skipped:
+def _report_skipped(lines: list[str], passed_over: list[str], out: Path) -> None:
+    """Show the first sentences about faults and keep all of them, and behind them those about who was passed over."""
+    if lines or passed_over:
+        (out / "skipped.txt").write_text("\n".join(lines + passed_over) + "\n", encoding="utf-8")
+    if not lines:
         return
-    lines = [sentence for _, sentence in skipped]
-    (out / "skipped.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
     more = [f"... and {len(lines) - LISTED} more, see {out / 'skipped.txt'}"] if len(lines) > LISTED else []
     sys.stderr.write("skipped:\n" + "".join(f"  {line}\n" for line in lines[:LISTED] + more))
 
@@ -140,10 +147,22 @@ def _ccp(options: argparse.Namespace, skipped: list[tuple[Path, str]]) -> Source
     return Source(ccp.samples(options.folder, skipped=skipped, **which), names, len(ccp.photos(options.folder, **which)))
 
 
+def _people(options: argparse.Namespace, skipped: list[tuple[Path, str]]) -> Source:
+    convention = CONVENTIONS[options.convention]
+    report = coco.Report(faults=skipped)
+    annotations = coco.load(options.annotations)
+    names = coco.names(annotations, convention)
+    found = coco.pictures(annotations, convention, report)
+    if not options.images.is_dir():
+        raise FileNotFoundError(f"there is no folder of photos {options.images}; check the path")
+    people = coco.samples(found, options.images, report, crop=options.crop)
+    return Source(people, {"keypoints": names}, sum(len(picture.people) for picture in found), report)
+
+
 def _parser() -> argparse.ArgumentParser:
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(prog="python -m shared.data.pack", description=__doc__, formatter_class=raw)
-    commands = parser.add_subparsers(title="sources", required=True, metavar="{folder,ccp}")
+    commands = parser.add_subparsers(title="sources", required=True, metavar=f"{{folder,ccp,{','.join(CONVENTIONS)}}}")
 
     def add(name: str, source: Any, text: str, example: str) -> argparse.ArgumentParser:
         command = commands.add_parser(
@@ -168,7 +187,23 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--unlabelled", action="store_true", help="images alone, and those of unlabelled/ too (the latter count as train)"
     )
+    for name, convention in CONVENTIONS.items():
+        text = f"Pack people annotated with {convention.about}; one sample per person."
+        command = add(name, _people, text, f"{name} annotations.json photos/ --out data/{name}")
+        command.set_defaults(convention=name)
+        command.add_argument("annotations", type=Path, metavar="ANN", help="JSON in the form of COCO")
+        command.add_argument("images", type=Path, metavar="IMAGES", help="folder of the photos that ANN names")
+        command.add_argument(
+            "--crop", type=_factor, metavar="F", help="keep of each photo what lies in the person's box grown by F (2.5 is ample)"
+        )
     return parser
+
+
+def _factor(text: str) -> float:
+    value = float(text)
+    if not 1 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} would cut the person; give a factor of at least 1")
+    return value
 
 
 if __name__ == "__main__":

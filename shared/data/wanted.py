@@ -59,7 +59,7 @@ class Wanted:
                 continue
             if FIELDS[name].kind == "label":
                 sample[name] = table[sample[name]]
-            else:  # row k of the model is row table[k] of the data; the appended row is the unknown point
+            else:  # row k of the model is row table[k] of the data; -1 is the appended row, the unknown point
                 points = np.concatenate([sample[name], np.zeros((1, 3), np.float32)])
                 sample[name] = points[table]
         return sample
@@ -77,17 +77,15 @@ class Wanted:
 
 
 def _translation(name: str, names: list[str], vocabulary: Vocabulary) -> np.ndarray:
-    """Labels: (256,) data id -> model id. Points: (K,) model row -> data row, the last plus one where the data have none."""
+    """Labels: (256,) data id -> model id. Points: (K,) model row -> data row, -1 where the data have none."""
     if FIELDS[name].kind == "label":
         ids = vocabulary.lookup(names)
         known = ids >= 0
         table = np.full(256, FIELDS[name].unknown, np.uint8)
         table[: len(ids)] = np.where(known, ids, int(FIELDS[name].unknown))
     else:
-        row = {n: i for i, n in enumerate(names)}
-        called = ((n, *others) for n, others in zip(vocabulary.names, vocabulary.also))
-        table = np.array([next((row[word] for word in words if word in row), len(names)) for words in called])
-        known = table < len(names)
+        table = vocabulary.rows(names)
+        known = table >= 0
     if not known.any():
         raise ValueError(
             f"the data and the model share no name in {name!r}: "

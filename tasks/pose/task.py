@@ -16,10 +16,10 @@ from shared.render import draw_keypoints
 from shared.task import Batch, Framing, Score, Task
 from shared.vocabulary import Vocabulary
 from tasks.pose.heatmap import gaussians, peaks
+from tasks.pose.measures import SIGMA, face_row, face_scores, part_row, parts, similarities
 
 SKELETONS = Path(__file__).parent / "skeletons"
 PCK = (0.05, 0.1)  # shares of the longer side of the person's box
-SIGMA = 0.05  # for points of a table without sigmas: between a wrist and a shoulder in COCO
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,14 @@ class Pose(Task):
     def channels(self) -> int:
         return len(self.vocabulary)
 
+    @cached_property
+    def _columns(self) -> int:
+        """Numbers in a row of measurements."""
+        nobody = torch.zeros(self.channels, dtype=torch.float64)
+        known, points = nobody > 0, torch.zeros(self.channels, 2, dtype=torch.float64)
+        beyond = part_row(nobody, known, self.vocabulary) + face_row(nobody, points, known, self.vocabulary)
+        return len(PCK) + 3 + len(beyond)
+
     @property
     def head(self) -> Mapping[str, Any]:
         return {"spec": HEATMAP, "std": 0.001}
@@ -85,26 +93,31 @@ class Pose(Task):
         return peaks(raw, blur=self.blur, reach=self.reach)
 
     def measure(self, answer: Tensor, truth: Mapping[str, Tensor]) -> Tensor:
-        """Known points, those within 5 and 10 % of the box's longer side, OKS, and whether there is anybody."""
+        """Known points, those within 5 and 10 % of the box's longer side, OKS, whether there is anybody; parts; the face."""
         points, box = truth["keypoints"].double(), truth["box"].double()
         known = (points[:, 2] > 0) & points.isfinite().all(1)
         n = known.sum().double()
         if not n:
-            return torch.zeros(len(PCK) + 3, dtype=torch.float64)
+            return torch.zeros(self._columns, dtype=torch.float64)
         extent = (box[2:] - box[:2]).clamp(min=1) if box.isfinite().all() else _extent(points[known, :2])
-        distance = (answer.double()[:, :2] - points[:, :2]).norm(dim=1)[known]
-        within = [(distance <= share * extent.max()).sum().double() for share in PCK]
-        sigmas = torch.tensor(self.vocabulary.sigmas or [SIGMA] * self.channels, dtype=torch.float64)[known]
-        # COCO: exp(-d^2 / (2 area k^2)) with k = 2 sigma; the box stands for the area of the person
-        oks = torch.exp(-(distance**2) / (8 * sigmas**2 * extent.prod().clamp(min=1))).mean()
-        return torch.stack([n, *within, oks, torch.ones((), dtype=torch.float64)])
+        distance = (answer.double()[:, :2] - points[:, :2]).norm(dim=1)
+        within = [(distance[known] <= share * extent.max()).sum().double() for share in PCK]
+        sigmas = torch.tensor(self.vocabulary.sigmas or [SIGMA] * self.channels, dtype=torch.float64)
+        similar = similarities(distance, sigmas, extent.prod().clamp(min=1))  # the box stands for the area of the person
+        row = [n, *within, similar[known].mean(), torch.ones((), dtype=torch.float64)]
+        row += part_row(similar, known, self.vocabulary)
+        return torch.stack(row + face_row(distance, points[:, :2], known, self.vocabulary))
 
     def summarise(self, rows: Tensor) -> dict[str, float]:
-        """`pck05` and `pck10` over known points, `oks` as the mean over people."""
-        n, *within, oks, people = rows.sum(0).tolist()
+        """`pck05`, `pck10` over known points; `oks` and `oks_<part>`, means over people; `nme`, `auc..`, `fr..` of faces."""
+        n, *within, oks, people = (sums := rows.sum(0).tolist())[: len(PCK) + 3]
         nan = float("nan")
         shares = {f"pck{round(100 * limit):02d}": count / n if n else nan for limit, count in zip(PCK, within)}
-        return shares | {"oks": oks / people if people else nan}
+        scores = shares | {"oks": oks / people if people else nan}
+        rest = sums[len(PCK) + 3 :]
+        for name, total, count in zip(parts(self.vocabulary), rest[::2], rest[1::2]):
+            scores[f"oks_{name}"] = total / count if count else nan
+        return scores | face_scores(rest[2 * len(parts(self.vocabulary)) :])
 
     def trivial(self, batch: Batch) -> Tensor:
         """The mean of each point in the frame of the network."""

@@ -53,9 +53,10 @@ def test_a_file_says_what_it_says(tmp_path):
 
 
 def test_all_shipped_vocabularies_are_there():
-    points, classes = ["coco17", "face243", "sapiens308", "wholebody133"], ["ccp59", "lip20", "sapiens28", "sapiens29"]
+    points = ["300w68", "coco17", "face243", "openpose137", "sapiens308", "wflw98", "wholebody133"]
+    classes = ["ccp59", "lip20", "sapiens28", "sapiens29"]
     assert [path.stem for path in FILES] == [*points, *classes]
-    assert [len(Vocabulary.load(path)) for path in FILES] == [17, 243, 308, 133, 59, 20, 28, 29]
+    assert [len(Vocabulary.load(path)) for path in FILES] == [68, 17, 243, 137, 308, 98, 133, 59, 20, 28, 29]
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
@@ -138,6 +139,7 @@ def test_left_and_right_stay_left_and_right_in_lip():
             "'nose' says that it is also 'left_hand', but that word is taken",
         ),
         ("sigma = 0.02 }", 'sigma = 0.02, also = ["a", "a"] }', "'nose' says that it is also 'a', but that word is taken"),
+        ("sigma = 0.02 }", 'sigma = 0.02, mean = ["left_hnad"] }', "`mean` of 'nose' says 'left_hnad'.*did you mean 'left_hand'"),
         ("entries = [", "entries = ", "not valid TOML"),
         ('chains = [["left_hand", "nose", "right_hand"]]', 'chains = [["nose"]]', "joins nothing"),
         ('chains = [["left_hand", "nose", "right_hand"]]', "chains = 3", "a list of lists of names"),

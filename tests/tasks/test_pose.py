@@ -182,6 +182,77 @@ def test_without_a_box_the_points_are_their_own_measure():
     assert score(task, answer, points, box=(0, 0, 50, 50))["pck10"] == 0.5
 
 
+def faces():
+    """A table of two eyes, a mouth and a knee."""
+    names = ["eye", "other eye", "mouth", "knee"]
+    entries = [{"name": name, "colour": [9, 9, 9], "sigma": 0.05} for name in names]
+    return Pose(skeleton={"entries": entries, "groups": {"face": names[:3], "interocular": names[:2], "body": names[3:]}})
+
+
+def test_the_error_of_a_face_is_measured_in_distances_of_its_eyes():
+    points = [[0.0, 0, 1], [100, 0, 1], [50, 60, 1], [0, 200, 1]]
+    answer = [[0.0, 3, 1], [100, 6, 1], [50, 60, 1], [500, 500, 1]]  # the knee is no part of the face
+    found = score(faces(), answer, points)
+    assert found["nme"] == pytest.approx(0.03)
+    assert found["auc08"] == pytest.approx(1 - 3 / 8)
+    assert found["auc10"] == pytest.approx(1 - 3 / 10)
+    assert found["fr08"] == found["fr10"] == 0
+
+
+def test_the_area_under_the_curve_is_that_of_the_curve():
+    points = torch.tensor([[0.0, 0, 1], [100, 0, 1], [50, 60, 1], [0, 0, 0]])
+    truth = {"keypoints": points, "box": torch.tensor([0.0, 0, 100, 100])}
+    offs = [0.0, 2, 5, 7, 9, 9.5, 12, 40]  # of every point, in hundredths of the eyes' distance
+    task = faces()
+    rows = torch.stack([task.measure(points + torch.tensor([off, 0, 0]), truth) for off in offs])
+    found = task.summarise(rows)
+    x = np.linspace(0, 0.1, 100_001)
+    curve = np.mean([x >= off / 100 for off in offs], 0)
+    assert found["auc10"] == pytest.approx(np.trapezoid(curve, x) / 0.1, abs=1e-4)
+    assert found["fr10"] == 2 / 8
+    assert found["fr08"] == 4 / 8
+    assert found["nme"] == pytest.approx(np.mean(offs) / 100)
+
+
+@pytest.mark.parametrize("eyes", [([0.0, 0, 1], [0, 0, 0]), ([5.0, 5, 1], [5.5, 5, 1])])
+def test_a_face_without_two_eyes_that_are_apart_has_no_error(eyes):
+    points = [*eyes, [50.0, 60, 1], [0, 200, 1]]
+    found = score(faces(), points, points)
+    assert math.isnan(found["nme"])
+    assert math.isnan(found["auc08"])
+    assert found["oks"] == found["oks_face"] == 1
+
+
+def test_each_part_has_the_similarity_of_its_own_points():
+    points = [[0.0, 0, 1], [100, 0, 1], [0, 0, 0], [0, 200, 1]]
+    answer = [[0.0, 9, 1], [100, 0, 1], [50, 60, 1], [15, 200, 1]]
+    found = score(faces(), answer, points)
+    similar = [math.exp(-(d**2) / (8 * 0.05**2 * 100 * 200)) for d in (9, 0, 15)]
+    assert found["oks"] == pytest.approx(sum(similar) / 3)
+    assert found["oks_face"] == pytest.approx((similar[0] + similar[1]) / 2)
+    assert found["oks_body"] == pytest.approx(similar[2])
+    points[3][2] = 0
+    assert math.isnan(score(faces(), answer, points)["oks_body"])
+
+
+def test_which_scores_there_are_depends_on_the_table():
+    def scores(skeleton):
+        task = Pose(skeleton=skeleton)
+        points = [[10.0 * k, 5.0 * k, 1] for k in range(task.channels)]
+        return score(task, points, points)
+
+    face = {"nme", "auc08", "auc10", "fr08", "fr10"}
+    always = {"pck05", "pck10", "oks"}
+    parts = {f"oks_{part}" for part in ("body", "foot", "face", "left_hand", "right_hand")}
+    assert scores("coco17").keys() == always
+    assert scores("wflw98").keys() == always | face
+    assert scores("face243").keys() == always | face | {"oks_face"}
+    for skeleton in ("wholebody133", "sapiens308"):
+        assert scores(skeleton) == pytest.approx(
+            dict.fromkeys(always | parts, 1) | {"nme": 0, "auc08": 1, "auc10": 1, "fr08": 0, "fr10": 0}
+        )
+
+
 def test_noise_scores_chance():
     generator = torch.Generator().manual_seed(0)
     answer, points = (torch.rand(5000, 3, generator=generator) * torch.tensor([400.0, 400, 1]) for _ in range(2))
