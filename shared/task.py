@@ -76,6 +76,10 @@ class Task(ABC):
     def summarise(self, rows: Tensor) -> dict[str, float]:
         """All rows (n,M) -> named scores; independent of batch size and number of processes. Percent are shares of 1."""
 
+    def details(self, rows: Tensor) -> Mapping[str, Mapping[str, float]]:
+        """A table of further scores of the same rows, line -> column -> value, for who asks for them; by default none."""
+        return {}
+
     def ideal(self, truth: Mapping[str, Tensor]) -> Tensor:
         """The truth of one picture in the form of an answer, unknown where it is: what stands beside an answer in a preview."""
         return truth[self.field]

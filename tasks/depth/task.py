@@ -10,11 +10,13 @@ import torch
 from torch import Tensor
 
 from shared.dense.decoder import DEPTH
-from shared.dense.masked import masked_mean, resize, scale_and_shift
+from shared.dense.distance import ERRORS, alignments, errors, fitted, harmony, scaled, seen, steps
+from shared.dense.masked import masked_mean, resize
 from shared.render import colour_scalar
 from shared.task import Batch, Framing, Score, Task
 
 EPS = 1e-6  # the official floor: the nearest pixel, whose target is 0, is left out
+ALIGNMENTS = ("scale and shift", "median")
 
 
 @dataclass(frozen=True)
@@ -66,22 +68,27 @@ class Depth(Task):
         return raw[:, 0]
 
     def measure(self, answer: Tensor, truth: Mapping[str, Tensor]) -> Tensor:
-        """After the least-squares scale and shift onto the truth: known, AbsRel, squared RMSE in m^2, delta < 1.25."""
-        target = truth["depth"].double()
-        known = target.isfinite()
-        scale, shift = scale_and_shift(answer[None], target[None], known[None])
-        y = target[known]
-        fitted = (scale * answer.double()[known] + shift).clamp(min=EPS)
-        if not len(y):
-            return torch.zeros(4, dtype=torch.float64)
-        ratio = torch.maximum(fitted / y, y / fitted)
-        errors = ((fitted - y).abs() / y).mean(), ((fitted - y) ** 2).mean(), (ratio < 1.25).double().mean()
-        return torch.stack([torch.ones((), dtype=torch.float64), *errors])
+        """Whether there is depth; the errors after the least-squares scale and shift onto the truth; those after the scale that
+        brings median onto median; then edges in both, in the aligned answer and in the truth.
+        """
+        target = truth["depth"]
+        known = seen(target)
+        row = torch.zeros(1 + len(ALIGNMENTS) * len(ERRORS) + 3, dtype=torch.float64)
+        if known.any():
+            a, t = answer[known], target[known]
+            metres = fitted(a, t)
+            row[:-3] = torch.cat([torch.ones(1, dtype=torch.float64), errors(metres, t), errors(scaled(a, t), t)])
+            row[-3:] = steps(torch.ones_like(target, dtype=torch.float64).masked_scatter(known, metres), target)
+        return row
 
     def summarise(self, rows: Tensor) -> dict[str, float]:
-        """Means over pictures that have any depth: `abs_rel`, `rmse_m`, `delta1`."""
-        abs_rel, mse, delta1 = (rows[:, 1:].sum(0) / rows[:, 0].sum()).tolist() if rows[:, 0].sum() else (float("nan"),) * 3
-        return {"abs_rel": abs_rel, "rmse_m": mse**0.5, "delta1": delta1}
+        """Means over pictures that have any depth, after scale and shift, and `edge_f` over the edges of all of them."""
+        both, found, real = rows[:, -3:].sum(0).tolist()
+        return {**self.details(rows)["scale and shift"], "edge_f": harmony(both, found, real)}
+
+    def details(self, rows: Tensor) -> Mapping[str, Mapping[str, float]]:
+        """The errors under each alignment. There are none without: relative depth has no metres."""
+        return alignments(rows[:, :-3], ALIGNMENTS)
 
     def trivial(self, batch: Batch) -> Tensor:
         """One distance everywhere, which the fit turns into the mean depth of each picture."""
@@ -95,8 +102,8 @@ class Depth(Task):
 
 
 def relative(depth: Tensor) -> tuple[Tensor, Tensor]:
-    """Depth (B,H,W), NaN unknown -> (0 nearest .. 1 farthest per picture and 0 where unknown, known)."""
-    known = depth.isfinite()
+    """Depth (B,H,W), NaN or a hole of 0 where unknown -> (0 nearest .. 1 farthest per picture and 0 where unknown, known)."""
+    known = seen(depth)
     near = torch.where(known, depth, torch.inf).flatten(1).amin(1)[:, None, None]
     far = torch.where(known, depth, -torch.inf).flatten(1).amax(1)[:, None, None]
     span = far - near

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from shared.dense.decoder import POINTMAP
+from shared.dense.distance import ERRORS, alignments, errors, fitted, scaled
 from shared.dense.masked import capped, masked_mean, resize
 from shared.render import colour_points
 from shared.task import Batch, Framing, Score, Task
@@ -18,6 +19,8 @@ from tasks.pointmap.geometry import Truth, rays, surfaces, truth, unproject
 SMALLEST = 1e-3  # s of a focal length of a thousand picture widths: what is below is no camera, and metres divide by it
 LARGEST_CLOUD = 1_000_000  # points of a .ply: what viewers turn smoothly
 WITHIN = (0.05, 0.1, 0.2)  # of the distance from the camera
+ALIGNMENTS = ("as answered", "median", "scale and shift")  # of depth, z
+DEPTHS = 1 + len(ALIGNMENTS) * len(ERRORS)  # numbers at the end of a row
 
 
 @dataclass(frozen=True)
@@ -105,29 +108,36 @@ class Pointmap(Task):
 
     def measure(self, answer: Tensor, truth: Mapping[str, Tensor]) -> Tensor:
         """Answer (H,W,4) metres and focal_px. Whether there is depth, then means: L2, |X|, |Y|, |Z|, L2 squared, within 5, 10 and
-        20 % of the distance; whether the camera is known, then the relative error of the focal length.
+        20 % of the distance; whether the camera is known, then the relative error of the focal length; whether there is depth, then
+        the errors of Z under each alignment.
         """
         target = self.ideal(truth).double()
-        known = target.isfinite().all(-1)  # depth and camera
-        row = torch.zeros(len(WITHIN) + 8, dtype=torch.float64)
+        known = target.isfinite().all(-1) & (target[..., 2] > 0)  # depth and camera
+        row, depths = torch.zeros(len(WITHIN) + 8, dtype=torch.float64), torch.zeros(DEPTHS, dtype=torch.float64)
         if known.any():
             off = (answer.double() - target)[known][:, :3]
             distance, allowed = off.norm(dim=1), target[known][:, :3].norm(dim=1)
             within = [(distance <= share * allowed).double().mean() for share in WITHIN]
             row[:-2] = torch.stack([known.any().double(), distance.mean(), *off.abs().mean(0), (distance**2).mean(), *within])
+            z, t = answer[..., 2][known], target[..., 2][known]
+            depths[:] = torch.cat([torch.ones(1).double(), errors(z, t), errors(scaled(z, t), t), errors(fitted(z, t), t)])
         focal = truth["intrinsics"][0].double()
-        if focal.isfinite():
+        if focal.isfinite() and focal > 0:
             row[-2:] = torch.stack([torch.ones_like(focal), (answer[..., 3].double().mean() - focal).abs() / focal])
-        return row
+        return torch.cat([row, depths])
 
     def summarise(self, rows: Tensor) -> dict[str, float]:
         """Means over pictures with depth: `l2_m`, `x_m`, `y_m`, `z_m`, `rmse_m`, `within_<percent>`; with a camera: `focal_rel`."""
-        n, *sums, cameras, focal = rows.sum(0).tolist()
+        n, *sums, cameras, focal = rows[:, :-DEPTHS].sum(0).tolist()
         nan = float("nan")
         l2, x, y, z, square, *within = [value / n if n else nan for value in sums]
         scores = {"l2_m": l2, "x_m": x, "y_m": y, "z_m": z, "rmse_m": square**0.5}
         scores |= {f"within_{round(100 * share)}": value for share, value in zip(WITHIN, within)}
         return scores | {"focal_rel": focal / cameras if cameras else nan}
+
+    def details(self, rows: Tensor) -> Mapping[str, Mapping[str, float]]:
+        """The errors of depth alone, as answered in metres and under both alignments."""
+        return alignments(rows[:, -DEPTHS:], ALIGNMENTS)
 
     def ideal(self, truth: Mapping[str, Tensor]) -> Tensor:
         """(H,W,4): points, NaN where depth or camera are unknown, and focal_px."""

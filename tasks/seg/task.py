@@ -16,8 +16,10 @@ from shared.dense.masked import masked_mean, resize
 from shared.render import overlay_labels
 from shared.task import Batch, Framing, Score, Task
 from shared.vocabulary import Vocabulary
+from tasks.seg.boundary import matches
 
 IGNORE = 255
+MEANS = {"miou": "iou", "macc": "acc", "boundary_f": "boundary_f"}  # score -> the column whose mean over classes it is
 SMOOTH = 1e-3  # of Dice, above and below
 LABELS = Path(__file__).parent / "labels"
 
@@ -85,27 +87,50 @@ class Seg(Task):
         return raw.argmax(1).to(torch.uint8)
 
     def measure(self, answer: Tensor, truth: Mapping[str, Tensor]) -> Tensor:
-        """The confusion matrix of known pixels, flat: entry (t, a) counts pixels of class t answered a."""
+        """The confusion matrix of known pixels, flat: entry (t, a) counts pixels of class t answered a. Then, of each class, how
+        many border pixels of the answer are right, all of them, how many of the truth are found, all of them (boundary.py).
+        """
         target, classes = truth["seg"].long(), self.channels
         known = target != IGNORE
         if known.any() and int(target[known].max()) >= classes:
             raise ValueError(f"the truth holds class {int(target[known].max())}, but the vocabulary ends at {classes - 1}")
         pairs = target[known] * classes + answer.long()[known]
-        return torch.bincount(pairs, minlength=classes * classes).double()
+        borders = matches(answer.numpy(), truth["seg"].numpy(), classes, ignore=IGNORE)
+        return torch.cat([torch.bincount(pairs, minlength=classes * classes).double(), torch.from_numpy(borders).flatten()])
 
     def summarise(self, rows: Tensor) -> dict[str, float]:
-        """`miou` and `macc` over the classes that occur in the truth, `aacc` over pixels, `person_iou` of all but class 0."""
-        matrix = rows.sum(0).view(self.channels, self.channels)
-        right, truth, answer = matrix.diag(), matrix.sum(1), matrix.sum(0)
-        there = truth > 0
-        iou = right / (truth + answer - right)
+        """`miou` and `macc` over the classes that occur in the truth, `aacc` over pixels, `person_iou` of all but class 0, the
+        foreground; `boundary_f` over the classes that have a border in the truth.
+        """
+        matrix, columns = self._matrix(rows), self._columns(rows)
         person = matrix[1:, 1:].sum()
-        return {
-            "miou": iou[there].mean().item(),
-            "macc": (right / truth)[there].mean().item(),
-            "aacc": (right.sum() / matrix.sum()).item(),
+        means = {name: columns[column].nanmean().item() for name, column in MEANS.items()}
+        return means | {
+            "aacc": (matrix.diag().sum() / matrix.sum()).item(),
             "person_iou": (person / (matrix.sum() - matrix[0, 0])).item(),
         }
+
+    def details(self, rows: Tensor) -> Mapping[str, Mapping[str, float]]:
+        """Class by class: `iou`, `acc` (recall), `precision`, `boundary_f`, and `share` of the known pixels; NaN where the truth
+        has none of it.
+        """
+        columns = self._columns(rows)
+        return {name: {c: columns[c][i].item() for c in columns} for i, name in enumerate(self.vocabulary.names)}
+
+    def _matrix(self, rows: Tensor) -> Tensor:
+        return rows.sum(0)[: self.channels**2].view(self.channels, self.channels)
+
+    def _columns(self, rows: Tensor) -> dict[str, Tensor]:
+        """(K,) of each score."""
+        matrix = self._matrix(rows)
+        right, truth, answer = matrix.diag(), matrix.sum(1), matrix.sum(0)
+        good, drawn, found, real = rows.sum(0)[self.channels**2 :].view(self.channels, 4).unbind(1)
+        precision, recall = good / drawn.clamp(min=1), found / real.clamp(min=1)
+        f = 2 * precision * recall / (precision + recall).clamp(min=1e-300)
+        iou, acc = right / (truth + answer - right), right / truth
+        columns = {"iou": iou, "acc": acc, "precision": right / answer.clamp(min=1)}
+        there = {name: torch.where(truth > 0, value, torch.nan) for name, value in columns.items()}
+        return there | {"boundary_f": torch.where(real > 0, f, torch.nan), "share": truth / matrix.sum()}
 
     def trivial(self, batch: Batch) -> Tensor:
         """The commonest class, everywhere."""

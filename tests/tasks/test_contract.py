@@ -51,10 +51,17 @@ def _canonical(task: Task, batch: Batch) -> Tensor:
 CASES = {
     "seg": Case(
         Seg(dice=0.5),
-        {"miou": 1, "macc": 1, "aacc": 1, "person_iou": 1},
+        {"miou": 1, "macc": 1, "aacc": 1, "person_iou": 1, "boundary_f": 1},
         lambda task, batch: 30 * F.one_hot(batch["seg"].long(), task.channels).movedim(-1, 1).float(),
     ),
-    "depth": Case(Depth(), {"abs_rel": 0, "rmse_m": 0, "delta1": 1}, lambda task, batch: relative(batch["depth"])[0][:, None]),
+    "depth": Case(
+        Depth(),
+        {
+            n: float(n.startswith(("delta", "edge")))
+            for n in "abs_rel sq_rel rmse_m rmse_log log10 delta1 delta2 delta3 edge_f".split()
+        },
+        lambda task, batch: relative(batch["depth"])[0][:, None],
+    ),
     "normal": Case(
         Normal(slope=1.0),
         {"mean_deg": 0, "median_deg": 0, "rmse_deg": 0} | {f"within_{limit}": 1 for limit in ("5", "7.5", "11.25", "22.5", "30")},
@@ -178,6 +185,15 @@ def test_scores_do_not_depend_on_the_order_or_the_grouping_of_pictures(case, peo
     wanted = task.summarise(torch.stack(rows))
     for order in ([2, 0, 1], [1, 2, 0]):
         assert task.summarise(torch.stack([rows[i] for i in order])) == pytest.approx(wanted)
+
+
+def test_a_task_with_a_table_has_a_value_for_every_line_and_column(case, people):
+    rows = torch.stack([case.task.measure(a, truth(p)) for a, p in zip(answers(case.task, people), people)])
+    table = case.task.details(rows)
+    assert bool(table) == (case.task.name in ("seg", "depth", "pointmap"))
+    assert all(line.keys() == next(iter(table.values())).keys() for line in table.values())
+    shuffled = case.task.details(rows[[2, 0, 1]])
+    assert all(shuffled[name] == pytest.approx(table[name], nan_ok=True) for name in table)
 
 
 def test_a_picture_without_truth_changes_no_score(case, people):
