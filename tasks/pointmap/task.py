@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from shared.dense.decoder import POINTMAP
-from shared.dense.distance import ERRORS, alignments, errors, fitted, scaled
+from shared.dense.distance import ERRORS, alignments, errors, fitted, scaled, seen
 from shared.dense.masked import capped, masked_mean, resize
 from shared.render import colour_points
 from shared.task import Batch, Framing, Score, Task
@@ -148,8 +148,8 @@ class Pointmap(Task):
     def trivial(self, batch: Batch) -> Tensor:
         """A plane at the mean depth before the mean camera."""
         depth, intrinsics = batch["depth"], batch["intrinsics"]
-        (H, W), known = depth.shape[-2:], depth.isfinite()
-        cameras = intrinsics[intrinsics.isfinite().all(1)]
+        (H, W), known = depth.shape[-2:], seen(depth)
+        cameras = intrinsics[intrinsics.isfinite().all(1) & (intrinsics[:, :2] > 0).all(1)]
         camera = cameras.mean(0) if len(cameras) else intrinsics.new_tensor([W, W, (W - 1) / 2, (H - 1) / 2])
         h, w = max(H // 4, 2), max(W // 4, 2)
         coarse = camera * camera.new_tensor([w / W, h / H, w / W, h / H]) + camera.new_tensor(

@@ -58,7 +58,7 @@ CASES = {
         Depth(),
         {
             n: float(n.startswith(("delta", "edge")))
-            for n in "abs_rel sq_rel rmse_m rmse_log log10 delta1 delta2 delta3 edge_f".split()
+            for n in ["abs_rel", "sq_rel", "rmse_m", "rmse_log", "log10", "delta1", "delta2", "delta3", "edge_f"]
         },
         lambda task, batch: relative(batch["depth"])[0][:, None],
     ),
