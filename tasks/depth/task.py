@@ -9,9 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from shared.data.surface import points
 from shared.dense.decoder import DEPTH
 from shared.dense.distance import ERRORS, alignments, errors, fitted, harmony, scaled, seen, steps
 from shared.dense.masked import masked_mean, resize
+from shared.formats import Ask, levels, thinned
 from shared.render import colour_scalar
 from shared.task import Batch, Framing, Score, Task
 
@@ -37,6 +39,8 @@ class Depth(Task):
     answers: ClassVar = "map"
     framing: ClassVar[Framing] = Framing.WHOLE
     score: ClassVar[Score] = Score("abs_rel", higher_is_better=False)
+    formats: ClassVar = {"npy": "depth.npy", "png16": "depth.16.png", "exr": "depth.exr", "ply": "depth.ply"}
+    by_focal: ClassVar[tuple[str, ...]] = ("ply",)
 
     @property
     def channels(self) -> int:
@@ -96,6 +100,20 @@ class Depth(Task):
 
     def files(self, answer: np.ndarray) -> dict[str, Any]:
         return {"depth.npy": answer.astype(np.float32)}
+
+    def content(self, answer: np.ndarray, form: str, ask: Ask) -> Any:
+        """`png16`: levels that know their scale. `ply`: a cloud as a lens of the focal length sees it, centred, 0 and 1 put where
+        `ask.span_m` says.
+        """
+        if form == "png16":
+            return levels(answer)
+        if form != "ply":
+            return answer.astype(np.float32)
+        if ask.focal_px is None:
+            raise ValueError("a cloud of points from depth needs a focal length in pixels; pass --focal")
+        near, far = ask.span_m
+        (H, W), focal = answer.shape, ask.focal_px
+        return thinned(points(near + (far - near) * answer, np.array([focal, focal, (W - 1) / 2, (H - 1) / 2])))
 
     def render(self, image: np.ndarray, answer: np.ndarray) -> np.ndarray:
         return colour_scalar(answer, np.isfinite(answer))

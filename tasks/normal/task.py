@@ -11,6 +11,7 @@ from torch import Tensor
 
 from shared.dense.decoder import DENSE
 from shared.dense.masked import masked_mean, resize
+from shared.formats import Ask, vectors
 from shared.render import colour_normals
 from shared.task import Batch, Framing, Score, Task
 
@@ -39,6 +40,7 @@ class Normal(Task):
     odd: ClassVar[tuple[int, ...]] = (0,)  # x
     framing: ClassVar[Framing] = Framing.WHOLE
     score: ClassVar[Score] = Score("mean_deg", higher_is_better=False)
+    formats: ClassVar = {"npy": "normal.npy", "png": "normal.png", "png16": "normal.16.png", "exr": "normal.exr"}
 
     @property
     def channels(self) -> int:
@@ -93,6 +95,11 @@ class Normal(Task):
 
     def files(self, answer: np.ndarray) -> dict[str, Any]:
         return {"normal.npy": answer.astype(np.float32)}
+
+    def content(self, answer: np.ndarray, form: str, ask: Ask) -> Any:
+        """`png`, `png16`: x y z as red green blue."""
+        bits = {"png": 8, "png16": 16}.get(form)
+        return vectors(answer, bits=bits) if bits else answer.astype(np.float32)
 
     def render(self, image: np.ndarray, answer: np.ndarray) -> np.ndarray:
         return colour_normals(answer)

@@ -12,12 +12,12 @@ from torch import Tensor
 from shared.dense.decoder import POINTMAP
 from shared.dense.distance import ERRORS, alignments, errors, fitted, scaled, seen
 from shared.dense.masked import capped, masked_mean, resize
+from shared.formats import thinned
 from shared.render import colour_points
 from shared.task import Batch, Framing, Score, Task
 from tasks.pointmap.geometry import Truth, rays, surfaces, truth, unproject
 
 SMALLEST = 1e-3  # s of a focal length of a thousand picture widths: what is below is no camera, and metres divide by it
-LARGEST_CLOUD = 1_000_000  # points of a .ply: what viewers turn smoothly
 WITHIN = (0.05, 0.1, 0.2)  # of the distance from the camera
 ALIGNMENTS = ("as answered", "median", "scale and shift")  # of depth, z
 DEPTHS = 1 + len(ALIGNMENTS) * len(ERRORS)  # numbers at the end of a row
@@ -63,6 +63,7 @@ class Pointmap(Task):
     odd: ClassVar[tuple[int, ...]] = (0,)  # X
     framing: ClassVar[Framing] = Framing.WHOLE
     score: ClassVar[Score] = Score("l2_m", higher_is_better=False)
+    formats: ClassVar = {"npy": "pointmap.npy", "ply": "pointmap.ply", "json": "pointmap.json"}
 
     @property
     def channels(self) -> int:
@@ -162,9 +163,8 @@ class Pointmap(Task):
     def files(self, answer: np.ndarray) -> dict[str, Any]:
         """Points (H,W,3), NaN where the answer lies behind the camera; a cloud of at most a million of them; the focal length."""
         points = np.where(answer[..., 2:3] > 0, answer[..., :3], np.nan).astype(np.float32)
-        step = max(1, int(np.ceil((points[..., 0].size / LARGEST_CLOUD) ** 0.5)))
         focal = {"focal_px": round(float(answer[..., 3].mean()), 3), "units": "metres", "axes": "x right, y down, z forward"}
-        return {"pointmap.npy": points, "pointmap.ply": points[::step, ::step], "pointmap.json": focal}
+        return {"pointmap.npy": points, "pointmap.ply": thinned(points), "pointmap.json": focal}
 
     def render(self, image: np.ndarray, answer: np.ndarray) -> np.ndarray:
         return colour_points(answer[..., :3])

@@ -1,10 +1,10 @@
 """Segmentation: which part of a person is each pixel? LIP's 20 classes, Sapiens' 28, Sapiens2's 29, or a table of the user's."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from shared.dense.decoder import DENSE
 from shared.dense.masked import masked_mean, resize
+from shared.formats import Ask, Png
 from shared.render import overlay_labels
 from shared.task import Batch, Framing, Score, Task
 from shared.vocabulary import Vocabulary
@@ -21,6 +22,7 @@ from tasks.seg.boundary import matches
 IGNORE = 255
 MEANS = {"miou": "iou", "macc": "acc", "boundary_f": "boundary_f"}  # score -> the column whose mean over classes it is
 SMOOTH = 1e-3  # of Dice, above and below
+Map = TypeVar("Map", Tensor, np.ndarray)
 LABELS = Path(__file__).parent / "labels"
 
 
@@ -33,17 +35,20 @@ class Seg(Task):
         weighted: weigh classes as the table says (official); otherwise all alike.
         dice: weight of a soft Dice term over the classes that are in the picture, without the first, the background; 0 as in
             Sapiens' configs, 1 in Sapiens2's.
+        soft: answer with the probability of every class instead of the likeliest; for inference, 28 times as large.
     """
 
     labels: str | Mapping[str, Any] = "sapiens28"
     weighted: bool = True
     dice: float = 0.0
+    soft: bool = False
 
     name: ClassVar[str] = "seg"
     field: ClassVar[str] = "seg"
     answers: ClassVar = "map"
     framing: ClassVar[Framing] = Framing.WHOLE
     score: ClassVar[Score] = Score("miou", higher_is_better=True)
+    formats: ClassVar = {"png": "seg.png", "palette": "seg.palette.png", "alpha": "seg.alpha.png", "soft": "seg.soft.npy"}
 
     @cached_property
     def vocabulary(self) -> Vocabulary:
@@ -83,14 +88,14 @@ class Seg(Task):
         return masked_mean(per_picture, known.flatten(1).any(1))
 
     def decode(self, raw: Tensor) -> Tensor:
-        """(B,C,h,w) -> (B,h,w) uint8 class ids."""
-        return raw.argmax(1).to(torch.uint8)
+        """(B,C,h,w) -> (B,h,w) uint8 class ids, or (B,C,h,w) probabilities if `soft`."""
+        return raw.softmax(1) if self.soft else raw.argmax(1).to(torch.uint8)
 
     def measure(self, answer: Tensor, truth: Mapping[str, Tensor]) -> Tensor:
         """The confusion matrix of known pixels, flat: entry (t, a) counts pixels of class t answered a. Then, of each class, how
         many border pixels of the answer are right, all of them, how many of the truth are found, all of them (boundary.py).
         """
-        target, classes = truth["seg"].long(), self.channels
+        target, classes, answer = truth["seg"].long(), self.channels, likeliest(answer)
         known = target != IGNORE
         if known.any() and int(target[known].max()) >= classes:
             raise ValueError(f"the truth holds class {int(target[known].max())}, but the vocabulary ends at {classes - 1}")
@@ -139,7 +144,31 @@ class Seg(Task):
         return F.one_hot(counts.argmax(), self.channels).float()[:, None, None].expand(-1, 2, 2).contiguous()
 
     def files(self, answer: np.ndarray) -> dict[str, Any]:
-        return {"seg.png": answer.astype(np.uint8)}
+        return {"seg.png": likeliest(answer).astype(np.uint8)}
+
+    def content(self, answer: np.ndarray, form: str, ask: Ask) -> Any:
+        """`palette`: ids in the colours of the table. `alpha`: 255 where somebody is, in between where probabilities say so.
+        `soft`: (H,W,K) float16 probabilities.
+        """
+        ids = likeliest(answer).astype(np.uint8)
+        if form == "palette":
+            return Png(ids, palette=self.vocabulary.colours)
+        if form == "alpha":
+            return _cover(answer) if answer.ndim == 3 else np.where(ids > 0, 255, 0).astype(np.uint8)
+        return answer.astype(np.float16) if form == "soft" else ids
+
+    def decoding_for(self, formats: Collection[str]) -> "Seg":
+        return replace(self, soft=True) if "soft" in formats else self
 
     def render(self, image: np.ndarray, answer: np.ndarray) -> np.ndarray:
-        return overlay_labels(image, answer, np.asarray(self.vocabulary.colours, np.uint8))
+        return overlay_labels(image, likeliest(answer).astype(np.uint8), np.asarray(self.vocabulary.colours, np.uint8))
+
+
+def likeliest(answer: Map) -> Map:
+    """Class ids (H,W), of probabilities (H,W,K) or as they are."""
+    return answer.argmax(-1) if answer.ndim == 3 else answer
+
+
+def _cover(probabilities: np.ndarray) -> np.ndarray:
+    """(H,W) uint8, 255 times the probability that it is not the background."""
+    return np.rint(255 * (1 - probabilities[..., 0].astype(np.float64)).clip(0, 1)).astype(np.uint8)

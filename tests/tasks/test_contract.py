@@ -15,6 +15,7 @@ from shared.build import build
 from shared.data.fields import FIELDS
 from shared.dense.decoder import Spec
 from shared.dense.model import DenseModel
+from shared.formats import Ask
 from shared.task import Batch, Task
 from shared.vit.model import ViT
 from tasks.depth.task import Depth, relative
@@ -262,6 +263,18 @@ def test_what_is_written_can_be_read_and_what_is_drawn_is_a_picture(case, people
     drawn = case.task.render(people[0]["image"], answer)
     assert (drawn.shape, drawn.dtype) == ((*HW, 3), np.uint8)
     assert not np.array_equal(drawn, people[0]["image"])
+
+
+def test_every_format_that_a_task_names_has_its_file(case, people):
+    answer = answers(case.task, people)[0].numpy()
+    usual = case.task.files(answer)
+    assert case.task.asked(answer, Ask()).keys() == usual.keys()
+    assert case.task.asked(answer, Ask(frozenset({"of another task"}))).keys() == usual.keys()
+    for form, suffix in case.task.formats.items():
+        task = case.task.decoding_for([form])
+        other = F.one_hot(torch.from_numpy(answer).long().clamp(max=27), 28).float().numpy() if task != case.task else answer
+        assert list(task.asked(other, Ask(frozenset({form}), focal_px=60.0))) == [suffix]
+        assert suffix.startswith(f"{case.task.name}.")
 
 
 def test_the_official_head_takes_its_arguments(case):

@@ -11,9 +11,10 @@ from shared.data.fields import warp
 from shared.data.view import View
 from shared.dense.frame import settle
 from shared.engine.data import wanted
+from shared.formats import LARGEST_CLOUD
 from tasks.depth.task import Depth
 from tasks.pointmap.geometry import surfaces, truth, unproject
-from tasks.pointmap.task import LARGEST_CLOUD, Pointmap
+from tasks.pointmap.task import Pointmap
 from tasks.seg.task import Seg
 
 HW = (64, 48)
