@@ -21,8 +21,8 @@ def write(folder: Path, name: str, files: dict[str, Any]) -> list[Path]:
         folder: made where it is missing.
         name: stem, may hold subfolders.
         files: suffix -> content: `*.png` and `*.jpg` uint8 arrays, grey or RGB; `*.npy` arrays; `*.json` plain data;
-            `*.ply` points (...,3), of which those that are not finite are left out; `*.exr` float arrays; `*.png` also uint16, and a
-            `Png` where there is a palette or something to say.
+            `*.ply` points (...,3), of which those that are not finite are left out; `*.exr` float arrays; `*.png` also uint16, and
+            a `Png` where there is a palette or something to say.
 
     Raises:
         ValueError: no such format.
