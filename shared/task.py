@@ -8,13 +8,14 @@ Letters: B batch, C channels, H W pixels of the picture, h w pixels of the raw a
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from enum import Enum
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 from torch import Tensor
 
+from shared.formats import Ask
 from shared.vocabulary import Vocabulary
 
 Batch = Mapping[str, Tensor]
@@ -49,6 +50,8 @@ class Task(ABC):
     framing: ClassVar[Framing]
     score: ClassVar[Score]
     vocabulary: Vocabulary | None = None  # names of classes or points, where there are any
+    formats: ClassVar[Mapping[str, str]] = {}  # what may be asked for by name, and the suffix of its file
+    by_focal: ClassVar[tuple[str, ...]] = ()  # the formats that need a focal length
 
     @property
     @abstractmethod
@@ -76,6 +79,10 @@ class Task(ABC):
     def summarise(self, rows: Tensor) -> dict[str, float]:
         """All rows (n,M) -> named scores; independent of batch size and number of processes. Percent are shares of 1."""
 
+    def details(self, rows: Tensor) -> Mapping[str, Mapping[str, float]]:
+        """A table of further scores of the same rows, line -> column -> value, for who asks for them; by default none."""
+        return {}
+
     def ideal(self, truth: Mapping[str, Tensor]) -> Tensor:
         """The truth of one picture in the form of an answer, unknown where it is: what stands beside an answer in a preview."""
         return truth[self.field]
@@ -87,6 +94,19 @@ class Task(ABC):
     @abstractmethod
     def files(self, answer: np.ndarray) -> dict[str, Any]:
         """What is written for one picture: suffix -> array or JSON-able object, e.g. {"depth.npy": ...}."""
+
+    def content(self, answer: np.ndarray, form: str, ask: Ask) -> Any:
+        """What the file of one of `formats` holds; by default what `files` puts there."""
+        return self.files(answer)[self.formats[form]]
+
+    def asked(self, answer: np.ndarray, ask: Ask) -> dict[str, Any]:
+        """What is written for one picture in the formats asked for, or as always where the task has none of them."""
+        chosen = [form for form in self.formats if form in ask.formats]
+        return {self.formats[form]: self.content(answer, form, ask) for form in chosen} or self.files(answer)
+
+    def decoding_for(self, formats: Collection[str]) -> "Task":
+        """The same task as it has to decode for these formats; for most there is one way."""
+        return self
 
     @abstractmethod
     def render(self, image: np.ndarray, answer: np.ndarray) -> np.ndarray:

@@ -217,7 +217,7 @@ def _read_normal(content: bytes) -> np.ndarray:
         return stored.astype(np.float32)
     if stored.dtype != np.int16:
         return stored  # `check` refuses it
-    known = (stored != NORMAL_UNKNOWN).all(axis=-1, keepdims=True)
+    known = (stored != NORMAL_UNKNOWN).all(axis=-1, keepdims=True) & stored.any(axis=-1, keepdims=True)  # 0 0 0 points nowhere
     normal = np.where(known, stored, np.nan).astype(np.float32)
     return normal / np.linalg.norm(normal, axis=-1, keepdims=True)
 

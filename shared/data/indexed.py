@@ -62,7 +62,7 @@ class Indexed(Dataset):
     def __getitem__(self, index: int) -> Item:
         if not 0 <= index < self.limit:
             raise IndexError(index)
-        sample: Sample = self.wanted.translate(self.shards.read(index, only=self.wanted.reads))
+        sample: Sample = self.wanted.read(self.shards, index, only=self.wanted.reads)
         source = sample["image"]
         view = frame(sample, self.size, self.framing)
         seen = warp({"image": source}, view)["image"]

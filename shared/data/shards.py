@@ -152,8 +152,11 @@ class Shards:
 
     def key(self, i: int) -> str:
         """The name of sample i, unique within its shard."""
-        start, end = self._span(self._key_ends, i)
-        return self._keys[start:end].tobytes().decode("utf-8", "surrogateescape")
+        return self._keys[slice(*self._span(self._key_ends, i))].tobytes().decode("utf-8", "surrogateescape")
+
+    def where(self, i: int) -> str:
+        """Sample i as sentences name it."""
+        return f"sample {self.key(i)!r} of shard {self.paths[self._shard(i)]}"
 
     def fields(self, i: int) -> set[str]:
         """Names of the fields that sample i holds."""
@@ -172,7 +175,7 @@ class Shards:
         """
         start, end = self._span(self._member_ends, i)
         sample: Sample = {}
-        called = f"sample {self.key(i)!r} of shard {self.paths[self._shard(i)]}"
+        called = self.where(i)
         for place in np.sort(self._places[start:end], order="suffix"):
             suffix = SUFFIXES[place["suffix"]]
             holds = {READERS[suffix][0]} if suffix in READERS else self.fields(i) - set(WRITERS)
@@ -191,8 +194,7 @@ class Shards:
 
     def member(self, i: int, suffix: str) -> bytes | None:
         """The bytes of one member of sample i as they were written, or None where it has no such member."""
-        start, end = self._span(self._member_ends, i)
-        found = [place for place in self._places[start:end] if SUFFIXES[place["suffix"]] == suffix]
+        found = [place for place in self._places[slice(*self._span(self._member_ends, i))] if SUFFIXES[place["suffix"]] == suffix]
         return self._content(i, found[0]) if found else None
 
     def _content(self, i: int, place: np.void) -> bytes:

@@ -85,7 +85,7 @@ class Stream(Dataset):
         for attempt in range(TRIES):
             index = self.order[position + attempt]
             try:
-                return self.wanted.translate(self.shards.read(index, only=self.reads))
+                return self.wanted.read(self.shards, index, only=self.reads)
             except DamagedSample as error:
                 log.warning("%s; the next sample takes its place", error)
         raise DamagedSample(f"{TRIES} samples in a row are damaged, the last is {self.shards.key(index)!r}; pack the shards again")

@@ -1,15 +1,16 @@
 """What a model needs of a sample: which fields, and in whose vocabulary."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import cached_property
 
 import numpy as np
 
 from shared.data.fields import FIELDS, MAPS, Sample
-from shared.data.shards import Shards
+from shared.data.shards import DamagedSample, Shards
 from shared.data.view import Size
 from shared.vocabulary import Vocabulary
 
+UNKNOWN_LABEL = int(FIELDS["seg"].unknown)
 PROBED = 64  # samples looked at before a field is declared missing
 
 
@@ -24,6 +25,7 @@ class Wanted:
     def __init__(self, fields: Mapping[str, Vocabulary | None]) -> None:
         self.fields = dict(fields)
         self._maps: dict[str, np.ndarray] = {}
+        self._classes: dict[str, int] = {}
 
     def over(self, shards: Shards) -> "Wanted":
         """The same, bound to the names of these shards.
@@ -37,6 +39,8 @@ class Wanted:
             if name not in held:
                 raise ValueError(f"no sample has the field {name!r} that the task needs; the shards hold {', '.join(sorted(held))}")
             names = shards.names.get(name)
+            if FIELDS[name].kind == "label" and (words := names or (vocabulary.names if vocabulary else None)):
+                bound._classes[name] = len(words)
             if vocabulary is None or names is None:
                 continue
             bound._maps[name] = _translation(name, names, vocabulary)
@@ -51,6 +55,19 @@ class Wanted:
     def swaps(self) -> dict[str, np.ndarray]:
         """Field -> permutation of its ids in a mirror image."""
         return {name: vocabulary.swap for name, vocabulary in self.fields.items() if vocabulary is not None}
+
+    def read(self, shards: Shards, i: int, *, only: Collection[str]) -> Sample:
+        """Sample i of the shards, in the model's vocabulary.
+
+        Raises:
+            DamagedSample: its bytes are not what was written, or it holds a label that nothing names.
+        """
+        sample = shards.read(i, only=only)
+        for name in self._classes.keys() & sample.keys():
+            if (stray := beyond(sample[name], self._classes[name])) is not None:
+                told = f"{name!r} of {shards.where(i)} holds the label {stray}, but only {self._classes[name]} classes are named"
+                raise DamagedSample(f"{told} (255 is unknown); repair the labels and pack them again")
+        return self.translate(sample)
 
     def translate(self, sample: Sample) -> Sample:
         """The sample in the model's vocabulary."""
@@ -74,6 +91,12 @@ class Wanted:
         if field.kind == "points":
             return np.zeros((len(vocabulary) if vocabulary else 0, 3), np.float32)
         return np.full((*size, *field.trailing) if name in MAPS else field.trailing, field.unknown, field.dtype)
+
+
+def beyond(labels: np.ndarray, classes: int) -> int | None:
+    """The first label at or above `classes` that is not 255, or None."""
+    strays = labels[(labels >= classes) & (labels != UNKNOWN_LABEL)]
+    return int(strays[0]) if strays.size else None
 
 
 def _translation(name: str, names: list[str], vocabulary: Vocabulary) -> np.ndarray:

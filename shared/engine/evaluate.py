@@ -4,13 +4,16 @@ import argparse
 import json
 import logging
 import sys
+from collections.abc import Mapping
+from math import isnan
 from pathlib import Path
+from typing import Any
 
 from shared import checkpoint
 from shared.dense.model import DenseModel
 from shared.engine import data
 from shared.engine.config import Tree, load
-from shared.engine.score import Scores, score, table, trivial_answers
+from shared.engine.score import Rows, Scores, detailed, details, measured, summaries, table, trivial_answers
 from shared.engine.session import Session, precision_of, session
 from shared.task import Task
 
@@ -35,17 +38,34 @@ def evaluate(only: type[Task] | None = None) -> None:
     try:
         config = load(arguments.config, arguments.overrides)
         with session(config["device"]) as here:
-            model, scores, trivial = run(config, arguments.checkpoint, here, only=only)
+            model, rows = rows_of(config, arguments.checkpoint, here, only=only)
             if here.first:
-                sys.stdout.write(table(model.tasks, scores, trivial) + "\n")
+                scores, trivial = summaries(model.tasks, rows), summaries(model.tasks, rows, trivial=True)
+                further = details(model.tasks, rows)
+                sys.stdout.write(table(model.tasks, scores, trivial) + detailed(further) + "\n")
                 if arguments.json:
-                    arguments.json.write_text(json.dumps({"scores": scores, "trivial": trivial}, indent=1))
+                    arguments.json.write_text(
+                        json.dumps(_listed({"scores": scores, "trivial": trivial, "details": further}), indent=1)
+                    )
     except (ValueError, OSError) as error:
         parser.exit(2, f"error: {error}\n")
 
 
+def _listed(node: Any) -> Any:
+    """What JSON can hold: null where there is no score."""
+    if isinstance(node, Mapping):
+        return {name: _listed(value) for name, value in node.items()}
+    return None if isnan(node) else node
+
+
 def run(config: Tree, path: Path | str, here: Session, *, only: type[Task] | None = None) -> tuple[DenseModel, Scores, Scores]:
-    """The model of a checkpoint, its scores on the config's validation set, and the trivial ones.
+    """The model of a checkpoint, its scores on the config's validation set, and the trivial ones; see `rows_of`."""
+    model, rows = rows_of(config, path, here, only=only)
+    return model, summaries(model.tasks, rows), summaries(model.tasks, rows, trivial=True)
+
+
+def rows_of(config: Tree, path: Path | str, here: Session, *, only: type[Task] | None = None) -> tuple[DenseModel, Rows]:
+    """The model of a checkpoint, and what is measured of it and of the trivial answers on the config's validation set.
 
     Raises:
         ValueError: the checkpoint answers nothing, or not what this script scores; the config has no validation set.
@@ -64,4 +84,4 @@ def run(config: Tree, path: Path | str, here: Session, *, only: type[Task] | Non
         raise ValueError("the config names no validation set; set val.shards=...")
     trivial = trivial_answers(tasks, data.plain_training(config, tasks, (hw[0], hw[1])))
     dtype = precision_of(config["precision"], here.device)
-    return model, *score(model, valid, here, tasks=tasks, batch=config["batch"], dtype=dtype, trivial=trivial, bar=True)
+    return model, measured(model, valid, here, tasks=tasks, batch=config["batch"], dtype=dtype, trivial=trivial, bar=True)

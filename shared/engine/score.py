@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from math import isnan
 from typing import Any
 
 import torch
@@ -19,10 +20,21 @@ from shared.task import Task
 log = logging.getLogger(__name__)
 TRIVIAL_SAMPLES = 256  # truths that the trivial answers are taken from
 Scores = dict[str, float]
+Rows = list[dict[str, tuple[Tensor, Tensor | None]]]  # per picture: task -> measurements of its answer and of the trivial one
+Details = dict[str, Mapping[str, Mapping[str, float]]]
+
+
+def score(model: nn.Module, data: Indexed, session: Session, *, tasks: Sequence[Task], **options: Any) -> tuple[Scores, Scores]:
+    """Scores of the model and of the trivial answers, `<task>/<score>`; the same for any batch size and number of processes.
+
+    The arguments are those of `measured`; without `trivial` there are no trivial scores.
+    """
+    rows = measured(model, data, session, tasks=tasks, **options)
+    return summaries(tasks, rows), summaries(tasks, rows, trivial=True) if options.get("trivial") else {}
 
 
 @torch.inference_mode()
-def score(
+def measured(
     model: nn.Module,
     data: Indexed,
     session: Session,
@@ -32,8 +44,8 @@ def score(
     dtype: torch.dtype | None = None,
     trivial: Mapping[str, Tensor] | None = None,
     bar: bool = False,
-) -> tuple[Scores, Scores]:
-    """Scores of the model and of the trivial answers, `<task>/<score>`; the same for any batch size and number of processes.
+) -> Rows:
+    """One row of measurements per picture and task, in the order of the pictures, of all processes.
 
     Args:
         model: uint8 RGB (B,3,H,W) -> raw answers by task.
@@ -56,8 +68,7 @@ def score(
                 rows[item.index] = {task.name: _measure(task, raw[task.name][i], item, trivial) for task in tasks}
             progress.update(len(items) * session.processes)
     everyone = _gather(rows, session)
-    ordered = [everyone[i] for i in sorted(everyone)]
-    return _summaries(tasks, ordered, 0), _summaries(tasks, ordered, 1) if trivial else {}
+    return [everyone[i] for i in sorted(everyone)]
 
 
 def _measure(task: Task, raw: Tensor, item: Any, trivial: Mapping[str, Tensor] | None) -> tuple[Tensor, Tensor | None]:
@@ -76,12 +87,19 @@ def _gather(rows: dict, session: Session) -> dict:
     return {index: row for part in parts for index, row in part.items()}
 
 
-def _summaries(tasks: Sequence[Task], rows: list[dict], which: int) -> Scores:
+def summaries(tasks: Sequence[Task], rows: Rows, *, trivial: bool = False) -> Scores:
+    """The scores of all tasks, or those of the trivial answers."""
     return {
         f"{task.name}/{name}": value
         for task in tasks
-        for name, value in task.summarise(torch.stack([row[task.name][which] for row in rows])).items()
+        for name, value in task.summarise(torch.stack([row[task.name][trivial] for row in rows])).items()  # type: ignore[arg-type]
     }
+
+
+def details(tasks: Sequence[Task], rows: Rows) -> Details:
+    """The further table of each task that has one: task -> line -> column -> value."""
+    tables = {task.name: task.details(torch.stack([row[task.name][0] for row in rows])) for task in tasks}
+    return {name: table for name, table in tables.items() if table}
 
 
 def trivial_answers(tasks: Sequence[Task], stream: Stream) -> dict[str, Tensor]:
@@ -101,6 +119,17 @@ def table(tasks: Sequence[Task], scores: Scores, trivial: Scores) -> str:
             line = f"{name + ' *' * main:<22}{value:>10.4f}{trivial.get(name, float('nan')):>10.4f}"
             lines.append(line + (f"{times_better(task, scores, trivial):>14.2f}" if main and trivial else ""))
     return "\n".join([*lines, "* main score"])
+
+
+def detailed(found: Details) -> str:
+    """The further tables as text; a dash where the truth has nothing to compare with."""
+    lines = []
+    for name, table in found.items():
+        columns = list(next(iter(table.values())))
+        lines += ["", f"{name:<18}" + "".join(f"{column:>12}" for column in columns)]
+        for line, values in table.items():
+            lines.append(f"{line:<18}" + "".join(f"{'-' if isnan(v := values[column]) else f'{v:.4f}':>12}" for column in columns))
+    return "\n".join(lines)
 
 
 def times_better(task: Task, scores: Scores, trivial: Scores) -> float:

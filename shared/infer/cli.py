@@ -5,6 +5,8 @@ import json
 import logging
 import sys
 import time
+from collections.abc import Sequence
+from math import inf, nan
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +16,13 @@ import torch
 from tqdm import tqdm
 
 from shared.data.photo import Found, find_photos, read_photo
+from shared.formats import Ask
 from shared.infer.predictor import Predictor
-from shared.infer.writer import write
+from shared.infer.writer import exr_is_there, write
 from shared.task import Task
 
 log = logging.getLogger(__name__)
+USUAL = Ask()
 
 
 def infer(only: type[Task] | None = None) -> None:
@@ -53,6 +57,14 @@ def infer(only: type[Task] | None = None) -> None:
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: %(default)s)")
     parser.add_argument("--precision", default="auto", metavar="KIND", help="fp32 or bf16 (auto: bf16 on GPUs that have it)")
     parser.add_argument("--compile", action="store_true", help="compile the network first: pays from a few dozen photos on")
+    parser.add_argument("--formats", default="", metavar="A,B", help="files to write instead of the usual ones: " + _formats(only))
+    parser.add_argument("--focal", type=float, metavar="PX", help="focal length in pixels of the photos, for a cloud from depth")
+    parser.add_argument(
+        "--span",
+        default="2,3",
+        metavar="NEAR,FAR",
+        help="metres at which that cloud puts the nearest and the farthest (default: %(default)s; a guess)",
+    )
     parser.add_argument("--no-render", action="store_true", help="write answers only, no pictures of them")
     arguments = parser.parse_intermixed_args()  # settings may stand before and after options
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
@@ -60,6 +72,7 @@ def infer(only: type[Task] | None = None) -> None:
         chosen = [only.name] if only else (arguments.tasks.split(",") if arguments.tasks else None)
         size = _size(arguments.size) if arguments.size else None
         boxes = _boxes(Path(arguments.people)) if arguments.people else {}
+        ask = Ask(frozenset(filter(None, arguments.formats.split(","))), arguments.focal, _span(arguments.span))
         photos = find_photos(arguments.input)
         predictor = Predictor.load(
             arguments.checkpoint,
@@ -69,8 +82,10 @@ def infer(only: type[Task] | None = None) -> None:
             preset=arguments.preset,
             flip=arguments.flip,
             precision=arguments.precision,
+            formats=ask.formats,
             compiled=arguments.compile,
         )
+        _check(ask, predictor.tasks)
         if boxes and not any(task.answers == "points" for task in predictor.tasks):
             raise ValueError("--people gives boxes for pose, and this run does not answer pose; leave it out")
         if boxes and not any(found.path.name in boxes for found in photos):
@@ -80,12 +95,18 @@ def infer(only: type[Task] | None = None) -> None:
         arguments.out.mkdir(parents=True, exist_ok=True)
     except (ValueError, OSError) as error:
         parser.exit(2, f"error: {error}\n")
-    failed = run(predictor, photos, arguments.out, boxes=boxes, render=not arguments.no_render)
+    failed = run(predictor, photos, arguments.out, boxes=boxes, ask=ask, render=not arguments.no_render)
     sys.exit(1 if failed else 0)
 
 
 def run(
-    predictor: Predictor, photos: list[Found], out: Path, *, boxes: dict[str, Any] | None = None, render: bool = True
+    predictor: Predictor,
+    photos: list[Found],
+    out: Path,
+    *,
+    boxes: dict[str, Any] | None = None,
+    ask: Ask = USUAL,
+    render: bool = True,
 ) -> dict[str, str]:
     """Answer every photo and write what was found; returns name -> sentence for those that failed."""
     failed: dict[str, str] = {}
@@ -96,7 +117,7 @@ def run(
             given = (boxes or {}).get(found.path.name)
             answers = predictor(image, boxes=None if given is None else np.asarray(given, np.float32).reshape(-1, 4))
             for task in predictor.tasks:  # one picture at a time: at 4K each takes a hundred megabytes
-                write(out, found.name, task.files(answers[task.name]))
+                write(out, found.name, task.asked(answers[task.name], ask))
                 if render:
                     write(out, found.name, {f"{task.name}.jpg": predictor.draw(task, image, answers)})
         except (ValueError, OSError) as error:
@@ -108,6 +129,36 @@ def run(
     if failed:
         log.warning("%d skipped: %s", len(failed), ", ".join(sorted(failed)[:20]) + (", ..." if len(failed) > 20 else ""))
     return failed
+
+
+def _formats(only: type[Task] | None) -> str:
+    """The formats of a task, for the help."""
+    return ", ".join(only.formats) if only and only.formats else "of each task those that it has, see docs/inference.md"
+
+
+def _check(ask: Ask, tasks: Sequence[Task]) -> None:
+    """Refuse formats that nothing here has, and those that cannot be made, before anything is answered."""
+    known = list(dict.fromkeys(form for task in tasks for form in task.formats))
+    if wrong := sorted(ask.formats - set(known)):
+        have = f"choose from {', '.join(known)}" if known else "leave --formats out"
+        raise ValueError(f"{', '.join(task.name for task in tasks)} cannot be written as {wrong[0]!r}; {have}")
+    for task in tasks:
+        if ask.focal_px is None and (needy := sorted(ask.formats & set(task.by_focal))):
+            raise ValueError(f"{needy[0]} of {task.name} needs a focal length; pass --focal with that of the photos, in pixels")
+    if ask.focal_px is not None and not 0 < ask.focal_px < inf:
+        raise ValueError(f"--focal {ask.focal_px:g} is no focal length; write a positive number of pixels")
+    if "exr" in ask.formats and not exr_is_there():
+        raise ValueError("this build of OpenCV cannot write .exr files; ask for npy, or install one that has OpenEXR")
+
+
+def _span(text: str) -> tuple[float, float]:
+    try:
+        near, far = (float(part) for part in text.split(","))
+    except ValueError:
+        near = far = nan
+    if not 0 < near < far < inf:
+        raise ValueError(f"--span {text!r} is no span; write the nearest and the farthest distance in metres, for example 2,3")
+    return near, far
 
 
 def _size(text: str) -> tuple[int, int]:

@@ -1,6 +1,6 @@
 """Predictor: a checkpoint and a picture in, answers out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ class Predictor:
         preset: `default`, or `official`: pictures are shown and answers go back as in the official code of the model's family, in
             full precision, and rotary positions are rounded as there (in `model` itself). See docs/checkpoints.md.
         flip: average every answer with that for the mirror image; the official preset does so for pose anyway.
+        formats: what answers will be asked for as (`Task.formats`): for `soft`, parts are answered with (H,W,K) probabilities.
         precision: `fp32`, or `bf16` autocast; `auto` is bf16 on GPUs that have it, and fp32 under the official preset.
         compiled: backbone and decoders go through torch.compile: the first picture takes a minute more, later ones less.
 
@@ -51,6 +52,7 @@ class Predictor:
         preset: str = "default",
         flip: bool = False,
         precision: str = "auto",
+        formats: Collection[str] = (),
         compiled: bool = False,
     ) -> None:
         if precision not in PRECISIONS:
@@ -60,7 +62,7 @@ class Predictor:
         if size[0] % stride or size[1] % stride or min(size) < stride:
             near = [max(stride, round(n / stride) * stride) for n in size]
             raise ValueError(f"the network's input {size[0]}x{size[1]} is not a multiple of {stride}; use {near[0]}x{near[1]}")
-        chosen = [t for t in model.tasks if only is None or t.name in only]
+        chosen = [t.decoding_for(formats) for t in model.tasks if only is None or t.name in only]
         rows = [preset_of(preset, task, backbone.size.family, flip=flip) for task in chosen]
         self.tasks: tuple[Task, ...] = tuple(task for _, task in rows)
         self.presets = {task.name: row for row, task in rows}
@@ -88,7 +90,7 @@ class Predictor:
         Args:
             path: `model.safetensors` of a run, or an official file; None: the built-in model.
             device: `auto` is the GPU where there is one.
-            options: `preset`, `flip`, `precision`, `compiled`.
+            options: `preset`, `flip`, `precision`, `formats`, `compiled`.
 
         Raises:
             ValueError: the file is no checkpoint of answers, or lacks a task that is asked for; or there is no such device, or no
@@ -159,12 +161,13 @@ class Predictor:
 
     def draw(self, task: Task, image: np.ndarray, answers: Mapping[str, np.ndarray]) -> np.ndarray:
         """A picture of one answer; depth and normals on the person only, where the same pass says where that is."""
-        person = answers["seg"] > 0 if "seg" in answers else None
+        seg = answers.get("seg")
+        person = None if seg is None else (seg.argmax(-1) if seg.ndim == 3 else seg) > 0
         return task.render(image, _shown(task, answers[task.name], person))
 
 
 def _shown(task: Task, answer: np.ndarray, person: np.ndarray | None) -> Any:
-    if person is None or not np.issubdtype(answer.dtype, np.floating) or task.answers == "points":
+    if person is None or not np.issubdtype(answer.dtype, np.floating) or task.answers == "points" or task.vocabulary is not None:
         return answer
     mask = person if answer.ndim == 2 else person[..., None]
     return np.where(mask, answer, np.nan)

@@ -1,12 +1,17 @@
 """Answers -> files: the format follows from the suffix, and a half-written file never has the final name."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from shared.formats import Png
 
 
 def write(folder: Path, name: str, files: dict[str, Any]) -> list[Path]:
@@ -16,7 +21,8 @@ def write(folder: Path, name: str, files: dict[str, Any]) -> list[Path]:
         folder: made where it is missing.
         name: stem, may hold subfolders.
         files: suffix -> content: `*.png` and `*.jpg` uint8 arrays, grey or RGB; `*.npy` arrays; `*.json` plain data;
-            `*.ply` points (...,3), of which those that are not finite are left out.
+            `*.ply` points (...,3), of which those that are not finite are left out; `*.exr` float arrays; `*.png` also uint16, and
+            a `Png` where there is a palette or something to say.
 
     Raises:
         ValueError: no such format.
@@ -42,7 +48,10 @@ def write(folder: Path, name: str, files: dict[str, Any]) -> list[Path]:
 def _picture(kind: str) -> Callable[[Path, np.ndarray], None]:
     options = {".png": [cv2.IMWRITE_PNG_COMPRESSION, 4], ".jpg": [cv2.IMWRITE_JPEG_QUALITY, 92]}[kind]
 
-    def encode(path: Path, content: np.ndarray) -> None:
+    def encode(path: Path, content: np.ndarray | Png) -> None:
+        if isinstance(content, Png):
+            _png(path, content)
+            return
         try:
             ok, data = cv2.imencode(kind, content[..., ::-1] if content.ndim == 3 else content, options)
         except cv2.error:
@@ -52,6 +61,32 @@ def _picture(kind: str) -> Callable[[Path, np.ndarray], None]:
         path.write_bytes(data.tobytes())
 
     return encode
+
+
+def _png(path: Path, content: Png) -> None:
+    picture, says = Image.fromarray(content.pixels), PngInfo()
+    if content.palette is not None:
+        picture = Image.frombytes("P", picture.size, picture.tobytes())  # convert("P") would look for the nearest colours
+        picture.putpalette([channel for colour in content.palette for channel in colour])
+    for word, text in content.text.items():
+        says.add_text(word, text)
+    picture.save(path, "PNG", pnginfo=says, compress_level=4)
+
+
+def _exr(path: Path, content: np.ndarray) -> None:
+    if not exr_is_there():
+        raise ValueError("this build of OpenCV cannot write .exr files; ask for npy, or install one that has OpenEXR")
+    wide = content.astype(np.float32)
+    path.write_bytes(cv2.imencode(".exr", wide[..., ::-1] if wide.ndim == 3 else wide)[1].tobytes())
+
+
+def exr_is_there() -> bool:
+    """Whether OpenCV can write .exr: not all builds can, and those that can do so only when told."""
+    os.environ.setdefault("OPENCV_IO_ENABLE_OPENEXR", "1")
+    try:
+        return cv2.imencode(".exr", np.zeros((1, 1), np.float32))[0]
+    except cv2.error:
+        return False
 
 
 def _array(path: Path, content: np.ndarray) -> None:
@@ -76,4 +111,5 @@ _WRITERS: dict[str, Callable[[Path, Any], None]] = {
     ".npy": _array,
     ".json": _json,
     ".ply": _cloud,
+    ".exr": _exr,
 }

@@ -9,12 +9,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from shared.data.surface import points
 from shared.dense.decoder import DEPTH
-from shared.dense.masked import masked_mean, resize, scale_and_shift
+from shared.dense.distance import ERRORS, alignments, errors, fitted, harmony, scaled, seen, steps
+from shared.dense.masked import masked_mean, resize
+from shared.formats import Ask, levels, thinned
 from shared.render import colour_scalar
 from shared.task import Batch, Framing, Score, Task
 
 EPS = 1e-6  # the official floor: the nearest pixel, whose target is 0, is left out
+ALIGNMENTS = ("scale and shift", "median")
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,8 @@ class Depth(Task):
     answers: ClassVar = "map"
     framing: ClassVar[Framing] = Framing.WHOLE
     score: ClassVar[Score] = Score("abs_rel", higher_is_better=False)
+    formats: ClassVar = {"npy": "depth.npy", "png16": "depth.16.png", "exr": "depth.exr", "ply": "depth.ply"}
+    by_focal: ClassVar[tuple[str, ...]] = ("ply",)
 
     @property
     def channels(self) -> int:
@@ -66,22 +72,27 @@ class Depth(Task):
         return raw[:, 0]
 
     def measure(self, answer: Tensor, truth: Mapping[str, Tensor]) -> Tensor:
-        """After the least-squares scale and shift onto the truth: known, AbsRel, squared RMSE in m^2, delta < 1.25."""
-        target = truth["depth"].double()
-        known = target.isfinite()
-        scale, shift = scale_and_shift(answer[None], target[None], known[None])
-        y = target[known]
-        fitted = (scale * answer.double()[known] + shift).clamp(min=EPS)
-        if not len(y):
-            return torch.zeros(4, dtype=torch.float64)
-        ratio = torch.maximum(fitted / y, y / fitted)
-        errors = ((fitted - y).abs() / y).mean(), ((fitted - y) ** 2).mean(), (ratio < 1.25).double().mean()
-        return torch.stack([torch.ones((), dtype=torch.float64), *errors])
+        """Whether there is depth; the errors after the least-squares scale and shift onto the truth; those after the scale that
+        brings median onto median; then edges in both, in the aligned answer and in the truth.
+        """
+        target = truth["depth"]
+        known = seen(target)
+        row = torch.zeros(1 + len(ALIGNMENTS) * len(ERRORS) + 3, dtype=torch.float64)
+        if known.any():
+            a, t = answer[known], target[known]
+            metres = fitted(a, t)
+            row[:-3] = torch.cat([torch.ones(1, dtype=torch.float64), errors(metres, t), errors(scaled(a, t), t)])
+            row[-3:] = steps(torch.ones_like(target, dtype=torch.float64).masked_scatter(known, metres), target)
+        return row
 
     def summarise(self, rows: Tensor) -> dict[str, float]:
-        """Means over pictures that have any depth: `abs_rel`, `rmse_m`, `delta1`."""
-        abs_rel, mse, delta1 = (rows[:, 1:].sum(0) / rows[:, 0].sum()).tolist() if rows[:, 0].sum() else (float("nan"),) * 3
-        return {"abs_rel": abs_rel, "rmse_m": mse**0.5, "delta1": delta1}
+        """Means over pictures that have any depth, after scale and shift, and `edge_f` over the edges of all of them."""
+        both, found, real = rows[:, -3:].sum(0).tolist()
+        return {**self.details(rows)["scale and shift"], "edge_f": harmony(both, found, real)}
+
+    def details(self, rows: Tensor) -> Mapping[str, Mapping[str, float]]:
+        """The errors under each alignment. There are none without: relative depth has no metres."""
+        return alignments(rows[:, :-3], ALIGNMENTS)
 
     def trivial(self, batch: Batch) -> Tensor:
         """One distance everywhere, which the fit turns into the mean depth of each picture."""
@@ -90,13 +101,27 @@ class Depth(Task):
     def files(self, answer: np.ndarray) -> dict[str, Any]:
         return {"depth.npy": answer.astype(np.float32)}
 
+    def content(self, answer: np.ndarray, form: str, ask: Ask) -> Any:
+        """`png16`: levels that know their scale. `ply`: a cloud as a lens of the focal length sees it, centred, 0 and 1 put where
+        `ask.span_m` says.
+        """
+        if form == "png16":
+            return levels(answer)
+        if form != "ply":
+            return answer.astype(np.float32)
+        if ask.focal_px is None:
+            raise ValueError("a cloud of points from depth needs a focal length in pixels; pass --focal")
+        near, far = ask.span_m
+        (H, W), focal = answer.shape, ask.focal_px
+        return thinned(points(near + (far - near) * answer, np.array([focal, focal, (W - 1) / 2, (H - 1) / 2])))
+
     def render(self, image: np.ndarray, answer: np.ndarray) -> np.ndarray:
         return colour_scalar(answer, np.isfinite(answer))
 
 
 def relative(depth: Tensor) -> tuple[Tensor, Tensor]:
-    """Depth (B,H,W), NaN unknown -> (0 nearest .. 1 farthest per picture and 0 where unknown, known)."""
-    known = depth.isfinite()
+    """Depth (B,H,W), NaN or a hole of 0 where unknown -> (0 nearest .. 1 farthest per picture and 0 where unknown, known)."""
+    known = seen(depth)
     near = torch.where(known, depth, torch.inf).flatten(1).amin(1)[:, None, None]
     far = torch.where(known, depth, -torch.inf).flatten(1).amax(1)[:, None, None]
     span = far - near

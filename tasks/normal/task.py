@@ -11,11 +11,13 @@ from torch import Tensor
 
 from shared.dense.decoder import DENSE
 from shared.dense.masked import masked_mean, resize
+from shared.formats import Ask, vectors
 from shared.render import colour_normals
 from shared.task import Batch, Framing, Score, Task
 
 WITHIN_DEG = (5.0, 7.5, 11.25, 22.5, 30.0)
-BINS = 1800  # a tenth of a degree: fine enough that the median of the histogram is the median
+SHORTEST = 1e-3  # of a unit vector: what is shorter points nowhere
+BINS = 3600  # a twentieth of a degree: every angle above is the end of a bin, and the median of the histogram is the median
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,7 @@ class Normal(Task):
     odd: ClassVar[tuple[int, ...]] = (0,)  # x
     framing: ClassVar[Framing] = Framing.WHOLE
     score: ClassVar[Score] = Score("mean_deg", higher_is_better=False)
+    formats: ClassVar = {"npy": "normal.npy", "png": "normal.png", "png16": "normal.16.png", "exr": "normal.exr"}
 
     @property
     def channels(self) -> int:
@@ -49,7 +52,7 @@ class Normal(Task):
 
     def loss(self, raw: Tensor, batch: Batch) -> dict[str, Tensor]:
         target = batch["normal"]
-        known = target.isfinite().all(1)
+        known = told(target, 1)
         target = torch.where(known[:, None], target, 0)
         raw = resize(raw, target.shape[-2:])
         cosine = (F.normalize(raw, dim=1, eps=1e-6) * target).sum(1)
@@ -68,7 +71,7 @@ class Normal(Task):
     def measure(self, answer: Tensor, truth: Mapping[str, Tensor]) -> Tensor:
         """Over known pixels (H,W,3): their number, sum of angles, sum of squares, then how many angles fall into each bin."""
         target = truth["normal"].double()
-        known = target.isfinite().all(-1)
+        known = told(target, -1)
         cosine = (F.normalize(answer.double(), dim=-1)[known] * F.normalize(target[known], dim=-1)).sum(-1)
         angle = torch.rad2deg(cosine.clamp(-1, 1).acos())
         bins = torch.histc(angle, BINS, 0, 180)
@@ -86,15 +89,25 @@ class Normal(Task):
 
     def trivial(self, batch: Batch) -> Tensor:
         """The mean normal, everywhere."""
-        known = batch["normal"].isfinite().all(1)
+        known = told(batch["normal"], 1)
         mean = batch["normal"].movedim(1, -1)[known].mean(0) if known.any() else torch.tensor([0.0, 0.0, 1.0])
         return mean[:, None, None].expand(3, 2, 2).contiguous()
 
     def files(self, answer: np.ndarray) -> dict[str, Any]:
         return {"normal.npy": answer.astype(np.float32)}
 
+    def content(self, answer: np.ndarray, form: str, ask: Ask) -> Any:
+        """`png`, `png16`: x y z as red green blue."""
+        bits = {"png": 8, "png16": 16}.get(form)
+        return vectors(answer, bits=bits) if bits else answer.astype(np.float32)
+
     def render(self, image: np.ndarray, answer: np.ndarray) -> np.ndarray:
         return colour_normals(answer)
+
+
+def told(normal: Tensor, axis: int) -> Tensor:
+    """Where there is a normal: all of it is finite, and it has a length. Some files write 0 0 0 where nothing is known."""
+    return normal.isfinite().all(axis) & (normal.nan_to_num(0).norm(dim=axis) > SHORTEST)
 
 
 def _uneven(error: Tensor, known: Tensor, axis: int) -> Tensor:

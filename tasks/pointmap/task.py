@@ -10,14 +10,17 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from shared.dense.decoder import POINTMAP
+from shared.dense.distance import ERRORS, alignments, errors, fitted, scaled, seen
 from shared.dense.masked import capped, masked_mean, resize
+from shared.formats import thinned
 from shared.render import colour_points
 from shared.task import Batch, Framing, Score, Task
 from tasks.pointmap.geometry import Truth, rays, surfaces, truth, unproject
 
 SMALLEST = 1e-3  # s of a focal length of a thousand picture widths: what is below is no camera, and metres divide by it
-LARGEST_CLOUD = 1_000_000  # points of a .ply: what viewers turn smoothly
 WITHIN = (0.05, 0.1, 0.2)  # of the distance from the camera
+ALIGNMENTS = ("as answered", "median", "scale and shift")  # of depth, z
+DEPTHS = 1 + len(ALIGNMENTS) * len(ERRORS)  # numbers at the end of a row
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,7 @@ class Pointmap(Task):
     odd: ClassVar[tuple[int, ...]] = (0,)  # X
     framing: ClassVar[Framing] = Framing.WHOLE
     score: ClassVar[Score] = Score("l2_m", higher_is_better=False)
+    formats: ClassVar = {"npy": "pointmap.npy", "ply": "pointmap.ply", "json": "pointmap.json"}
 
     @property
     def channels(self) -> int:
@@ -105,29 +109,36 @@ class Pointmap(Task):
 
     def measure(self, answer: Tensor, truth: Mapping[str, Tensor]) -> Tensor:
         """Answer (H,W,4) metres and focal_px. Whether there is depth, then means: L2, |X|, |Y|, |Z|, L2 squared, within 5, 10 and
-        20 % of the distance; whether the camera is known, then the relative error of the focal length.
+        20 % of the distance; whether the camera is known, then the relative error of the focal length; whether there is depth, then
+        the errors of Z under each alignment.
         """
         target = self.ideal(truth).double()
-        known = target.isfinite().all(-1)  # depth and camera
-        row = torch.zeros(len(WITHIN) + 8, dtype=torch.float64)
+        known = target.isfinite().all(-1) & (target[..., 2] > 0)  # depth and camera
+        row, depths = torch.zeros(len(WITHIN) + 8, dtype=torch.float64), torch.zeros(DEPTHS, dtype=torch.float64)
         if known.any():
             off = (answer.double() - target)[known][:, :3]
             distance, allowed = off.norm(dim=1), target[known][:, :3].norm(dim=1)
             within = [(distance <= share * allowed).double().mean() for share in WITHIN]
             row[:-2] = torch.stack([known.any().double(), distance.mean(), *off.abs().mean(0), (distance**2).mean(), *within])
+            z, t = answer[..., 2][known], target[..., 2][known]
+            depths[:] = torch.cat([torch.ones(1).double(), errors(z, t), errors(scaled(z, t), t), errors(fitted(z, t), t)])
         focal = truth["intrinsics"][0].double()
-        if focal.isfinite():
+        if focal.isfinite() and focal > 0:
             row[-2:] = torch.stack([torch.ones_like(focal), (answer[..., 3].double().mean() - focal).abs() / focal])
-        return row
+        return torch.cat([row, depths])
 
     def summarise(self, rows: Tensor) -> dict[str, float]:
         """Means over pictures with depth: `l2_m`, `x_m`, `y_m`, `z_m`, `rmse_m`, `within_<percent>`; with a camera: `focal_rel`."""
-        n, *sums, cameras, focal = rows.sum(0).tolist()
+        n, *sums, cameras, focal = rows[:, :-DEPTHS].sum(0).tolist()
         nan = float("nan")
         l2, x, y, z, square, *within = [value / n if n else nan for value in sums]
         scores = {"l2_m": l2, "x_m": x, "y_m": y, "z_m": z, "rmse_m": square**0.5}
         scores |= {f"within_{round(100 * share)}": value for share, value in zip(WITHIN, within)}
         return scores | {"focal_rel": focal / cameras if cameras else nan}
+
+    def details(self, rows: Tensor) -> Mapping[str, Mapping[str, float]]:
+        """The errors of depth alone, as answered in metres and under both alignments."""
+        return alignments(rows[:, -DEPTHS:], ALIGNMENTS)
 
     def ideal(self, truth: Mapping[str, Tensor]) -> Tensor:
         """(H,W,4): points, NaN where depth or camera are unknown, and focal_px."""
@@ -138,8 +149,8 @@ class Pointmap(Task):
     def trivial(self, batch: Batch) -> Tensor:
         """A plane at the mean depth before the mean camera."""
         depth, intrinsics = batch["depth"], batch["intrinsics"]
-        (H, W), known = depth.shape[-2:], depth.isfinite()
-        cameras = intrinsics[intrinsics.isfinite().all(1)]
+        (H, W), known = depth.shape[-2:], seen(depth)
+        cameras = intrinsics[intrinsics.isfinite().all(1) & (intrinsics[:, :2] > 0).all(1)]
         camera = cameras.mean(0) if len(cameras) else intrinsics.new_tensor([W, W, (W - 1) / 2, (H - 1) / 2])
         h, w = max(H // 4, 2), max(W // 4, 2)
         coarse = camera * camera.new_tensor([w / W, h / H, w / W, h / H]) + camera.new_tensor(
@@ -152,9 +163,8 @@ class Pointmap(Task):
     def files(self, answer: np.ndarray) -> dict[str, Any]:
         """Points (H,W,3), NaN where the answer lies behind the camera; a cloud of at most a million of them; the focal length."""
         points = np.where(answer[..., 2:3] > 0, answer[..., :3], np.nan).astype(np.float32)
-        step = max(1, int(np.ceil((points[..., 0].size / LARGEST_CLOUD) ** 0.5)))
         focal = {"focal_px": round(float(answer[..., 3].mean()), 3), "units": "metres", "axes": "x right, y down, z forward"}
-        return {"pointmap.npy": points, "pointmap.ply": points[::step, ::step], "pointmap.json": focal}
+        return {"pointmap.npy": points, "pointmap.ply": thinned(points), "pointmap.json": focal}
 
     def render(self, image: np.ndarray, answer: np.ndarray) -> np.ndarray:
         return colour_points(answer[..., :3])

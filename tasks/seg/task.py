@@ -1,10 +1,10 @@
 """Segmentation: which part of a person is each pixel? LIP's 20 classes, Sapiens' 28, Sapiens2's 29, or a table of the user's."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import torch
@@ -13,12 +13,16 @@ from torch import Tensor
 
 from shared.dense.decoder import DENSE
 from shared.dense.masked import masked_mean, resize
+from shared.formats import Ask, Png
 from shared.render import overlay_labels
 from shared.task import Batch, Framing, Score, Task
 from shared.vocabulary import Vocabulary
+from tasks.seg.boundary import matches
 
 IGNORE = 255
+MEANS = {"miou": "iou", "macc": "acc", "boundary_f": "boundary_f"}  # score -> the column whose mean over classes it is
 SMOOTH = 1e-3  # of Dice, above and below
+Map = TypeVar("Map", Tensor, np.ndarray)
 LABELS = Path(__file__).parent / "labels"
 
 
@@ -34,18 +38,21 @@ class Seg(Task):
         undo: how much of the class weights the answers take back: raw minus `undo` times the logarithm of the weights (Menon et al.
             2021, logit adjustment). 0 as officially; 1 answers what is most likely at a pixel. A model that is not trained to
             the end needs it: with 0.1 on the background and 10 on socks, every doubt turns into a person.
+        soft: answer with the probability of every class instead of the likeliest; for inference, 28 times as large.
     """
 
     labels: str | Mapping[str, Any] = "sapiens28"
     weighted: bool = True
     dice: float = 0.0
     undo: float = 0.0
+    soft: bool = False
 
     name: ClassVar[str] = "seg"
     field: ClassVar[str] = "seg"
     answers: ClassVar = "map"
     framing: ClassVar[Framing] = Framing.WHOLE
     score: ClassVar[Score] = Score("miou", higher_is_better=True)
+    formats: ClassVar = {"png": "seg.png", "palette": "seg.palette.png", "alpha": "seg.alpha.png", "soft": "seg.soft.npy"}
 
     @cached_property
     def vocabulary(self) -> Vocabulary:
@@ -85,35 +92,59 @@ class Seg(Task):
         return masked_mean(per_picture, known.flatten(1).any(1))
 
     def decode(self, raw: Tensor) -> Tensor:
-        """(B,C,h,w) -> (B,h,w) uint8 class ids."""
-        return self._adjusted(raw).argmax(1).to(torch.uint8)
+        """(B,C,h,w) -> (B,h,w) uint8 class ids, or (B,C,h,w) probabilities if `soft`."""
+        raw = self._adjusted(raw)
+        return raw.softmax(1) if self.soft else raw.argmax(1).to(torch.uint8)
 
     def _adjusted(self, raw: Tensor) -> Tensor:
         weights = self.vocabulary.weights if self.weighted and self.undo else None
         return raw - self.undo * raw.new_tensor(weights).log()[:, None, None] if weights else raw
 
     def measure(self, answer: Tensor, truth: Mapping[str, Tensor]) -> Tensor:
-        """The confusion matrix of known pixels, flat: entry (t, a) counts pixels of class t answered a."""
-        target, classes = truth["seg"].long(), self.channels
+        """The confusion matrix of known pixels, flat: entry (t, a) counts pixels of class t answered a. Then, of each class, how
+        many border pixels of the answer are right, all of them, how many of the truth are found, all of them (boundary.py).
+        """
+        target, classes, answer = truth["seg"].long(), self.channels, likeliest(answer)
         known = target != IGNORE
         if known.any() and int(target[known].max()) >= classes:
             raise ValueError(f"the truth holds class {int(target[known].max())}, but the vocabulary ends at {classes - 1}")
         pairs = target[known] * classes + answer.long()[known]
-        return torch.bincount(pairs, minlength=classes * classes).double()
+        borders = matches(answer.numpy(), truth["seg"].numpy(), classes, ignore=IGNORE)
+        return torch.cat([torch.bincount(pairs, minlength=classes * classes).double(), torch.from_numpy(borders).flatten()])
 
     def summarise(self, rows: Tensor) -> dict[str, float]:
-        """`miou` and `macc` over the classes that occur in the truth, `aacc` over pixels, `person_iou` of all but class 0."""
-        matrix = rows.sum(0).view(self.channels, self.channels)
-        right, truth, answer = matrix.diag(), matrix.sum(1), matrix.sum(0)
-        there = truth > 0
-        iou = right / (truth + answer - right)
+        """`miou` and `macc` over the classes that occur in the truth, `aacc` over pixels, `person_iou` of all but class 0, the
+        foreground; `boundary_f` over the classes that have a border in the truth.
+        """
+        matrix, columns = self._matrix(rows), self._columns(rows)
         person = matrix[1:, 1:].sum()
-        return {
-            "miou": iou[there].mean().item(),
-            "macc": (right / truth)[there].mean().item(),
-            "aacc": (right.sum() / matrix.sum()).item(),
+        means = {name: columns[column].nanmean().item() for name, column in MEANS.items()}
+        return means | {
+            "aacc": (matrix.diag().sum() / matrix.sum()).item(),
             "person_iou": (person / (matrix.sum() - matrix[0, 0])).item(),
         }
+
+    def details(self, rows: Tensor) -> Mapping[str, Mapping[str, float]]:
+        """Class by class: `iou`, `acc` (recall), `precision`, `boundary_f`, and `share` of the known pixels; NaN where the truth
+        has none of it.
+        """
+        columns = self._columns(rows)
+        return {name: {c: columns[c][i].item() for c in columns} for i, name in enumerate(self.vocabulary.names)}
+
+    def _matrix(self, rows: Tensor) -> Tensor:
+        return rows.sum(0)[: self.channels**2].view(self.channels, self.channels)
+
+    def _columns(self, rows: Tensor) -> dict[str, Tensor]:
+        """(K,) of each score."""
+        matrix = self._matrix(rows)
+        right, truth, answer = matrix.diag(), matrix.sum(1), matrix.sum(0)
+        good, drawn, found, real = rows.sum(0)[self.channels**2 :].view(self.channels, 4).unbind(1)
+        precision, recall = good / drawn.clamp(min=1), found / real.clamp(min=1)
+        f = 2 * precision * recall / (precision + recall).clamp(min=1e-300)
+        iou, acc = right / (truth + answer - right), right / truth
+        columns = {"iou": iou, "acc": acc, "precision": right / answer.clamp(min=1)}
+        there = {name: torch.where(truth > 0, value, torch.nan) for name, value in columns.items()}
+        return there | {"boundary_f": torch.where(real > 0, f, torch.nan), "share": truth / matrix.sum()}
 
     def trivial(self, batch: Batch) -> Tensor:
         """The commonest class, everywhere, whatever its weight."""
@@ -122,7 +153,31 @@ class Seg(Task):
         return 100 * F.one_hot(counts.argmax(), self.channels).float()[:, None, None].expand(-1, 2, 2).contiguous()
 
     def files(self, answer: np.ndarray) -> dict[str, Any]:
-        return {"seg.png": answer.astype(np.uint8)}
+        return {"seg.png": likeliest(answer).astype(np.uint8)}
+
+    def content(self, answer: np.ndarray, form: str, ask: Ask) -> Any:
+        """`palette`: ids in the colours of the table. `alpha`: 255 where somebody is, in between where probabilities say so.
+        `soft`: (H,W,K) float16 probabilities.
+        """
+        ids = likeliest(answer).astype(np.uint8)
+        if form == "palette":
+            return Png(ids, palette=self.vocabulary.colours)
+        if form == "alpha":
+            return _cover(answer) if answer.ndim == 3 else np.where(ids > 0, 255, 0).astype(np.uint8)
+        return answer.astype(np.float16) if form == "soft" else ids
+
+    def decoding_for(self, formats: Collection[str]) -> "Seg":
+        return replace(self, soft=True) if "soft" in formats else self
 
     def render(self, image: np.ndarray, answer: np.ndarray) -> np.ndarray:
-        return overlay_labels(image, answer, np.asarray(self.vocabulary.colours, np.uint8))
+        return overlay_labels(image, likeliest(answer).astype(np.uint8), np.asarray(self.vocabulary.colours, np.uint8))
+
+
+def likeliest(answer: Map) -> Map:
+    """Class ids (H,W), of probabilities (H,W,K) or as they are."""
+    return answer.argmax(-1) if answer.ndim == 3 else answer
+
+
+def _cover(probabilities: np.ndarray) -> np.ndarray:
+    """(H,W) uint8, 255 times the probability that it is not the background."""
+    return np.rint(255 * (1 - probabilities[..., 0].astype(np.float64)).clip(0, 1)).astype(np.uint8)

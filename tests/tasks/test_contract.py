@@ -15,6 +15,7 @@ from shared.build import build
 from shared.data.fields import FIELDS
 from shared.dense.decoder import Spec
 from shared.dense.model import DenseModel
+from shared.formats import Ask
 from shared.task import Batch, Task
 from shared.vit.model import ViT
 from tasks.depth.task import Depth, relative
@@ -51,10 +52,17 @@ def _canonical(task: Task, batch: Batch) -> Tensor:
 CASES = {
     "seg": Case(
         Seg(dice=0.5),
-        {"miou": 1, "macc": 1, "aacc": 1, "person_iou": 1},
+        {"miou": 1, "macc": 1, "aacc": 1, "person_iou": 1, "boundary_f": 1},
         lambda task, batch: 30 * F.one_hot(batch["seg"].long(), task.channels).movedim(-1, 1).float(),
     ),
-    "depth": Case(Depth(), {"abs_rel": 0, "rmse_m": 0, "delta1": 1}, lambda task, batch: relative(batch["depth"])[0][:, None]),
+    "depth": Case(
+        Depth(),
+        {
+            n: float(n.startswith(("delta", "edge")))
+            for n in ["abs_rel", "sq_rel", "rmse_m", "rmse_log", "log10", "delta1", "delta2", "delta3", "edge_f"]
+        },
+        lambda task, batch: relative(batch["depth"])[0][:, None],
+    ),
     "normal": Case(
         Normal(slope=1.0),
         {"mean_deg": 0, "median_deg": 0, "rmse_deg": 0} | {f"within_{limit}": 1 for limit in ("5", "7.5", "11.25", "22.5", "30")},
@@ -180,6 +188,15 @@ def test_scores_do_not_depend_on_the_order_or_the_grouping_of_pictures(case, peo
         assert task.summarise(torch.stack([rows[i] for i in order])) == pytest.approx(wanted)
 
 
+def test_a_task_with_a_table_has_a_value_for_every_line_and_column(case, people):
+    rows = torch.stack([case.task.measure(a, truth(p)) for a, p in zip(answers(case.task, people), people)])
+    table = case.task.details(rows)
+    assert bool(table) == (case.task.name in ("seg", "depth", "pointmap"))
+    assert all(line.keys() == next(iter(table.values())).keys() for line in table.values())
+    shuffled = case.task.details(rows[[2, 0, 1]])
+    assert all(shuffled[name] == pytest.approx(table[name], nan_ok=True) for name in table)
+
+
 def test_a_picture_without_truth_changes_no_score(case, people):
     task, person = case.task, truth(people[0])
     empty = person | {name: torch.full_like(person[name], FIELDS[name].unknown) for name in (task.field, *task.also)}
@@ -246,6 +263,18 @@ def test_what_is_written_can_be_read_and_what_is_drawn_is_a_picture(case, people
     drawn = case.task.render(people[0]["image"], answer)
     assert (drawn.shape, drawn.dtype) == ((*HW, 3), np.uint8)
     assert not np.array_equal(drawn, people[0]["image"])
+
+
+def test_every_format_that_a_task_names_has_its_file(case, people):
+    answer = answers(case.task, people)[0].numpy()
+    usual = case.task.files(answer)
+    assert case.task.asked(answer, Ask()).keys() == usual.keys()
+    assert case.task.asked(answer, Ask(frozenset({"of another task"}))).keys() == usual.keys()
+    for form, suffix in case.task.formats.items():
+        task = case.task.decoding_for([form])
+        other = F.one_hot(torch.from_numpy(answer).long().clamp(max=27), 28).float().numpy() if task != case.task else answer
+        assert list(task.asked(other, Ask(frozenset({form}), focal_px=60.0))) == [suffix]
+        assert suffix.startswith(f"{case.task.name}.")
 
 
 def test_the_official_head_takes_its_arguments(case):

@@ -72,9 +72,8 @@ def score(answer, truth):
 @pytest.mark.parametrize(("scale", "shift"), [(1.0, 0.0), (0.1, 3.0), (-2.0, 5.0)])
 def test_scale_and_shift_of_an_answer_mean_nothing(scale, shift):
     truth = 1 + torch.rand(9, 7, generator=torch.Generator().manual_seed(0))
-    assert score((scale * truth + shift).tolist(), truth.tolist()) == pytest.approx(
-        {"abs_rel": 0, "rmse_m": 0, "delta1": 1}, abs=1e-5
-    )
+    perfect = {name: 1 if name.startswith(("delta", "edge")) else 0 for name in score(truth.tolist(), truth.tolist())}
+    assert score((scale * truth + shift).tolist(), truth.tolist()) == pytest.approx(perfect, abs=1e-5)
 
 
 def test_scores_of_two_by_two_pixels_by_hand():
@@ -106,10 +105,28 @@ def test_unknown_pixels_do_not_count():
     assert score([[0.0, 9.0], [1.0, 2.0]], [[1.0, nan], [2.0, 4.0]]) == pytest.approx(score([[0.0, 1.0, 2.0]], [[1.0, 2.0, 4.0]]))
 
 
-def test_the_error_is_a_mean_over_pictures():
+def test_the_error_is_a_mean_over_pictures_and_edges_are_counted_over_all():
     task = Depth()
-    rows = torch.tensor([[1, 0.1, 4.0, 1.0], [1, 0.3, 0.0, 0.5], [0, 0, 0, 0]], dtype=torch.float64)
-    assert task.summarise(rows) == pytest.approx({"abs_rel": 0.2, "rmse_m": 2**0.5, "delta1": 0.75})
+    steep, flat = torch.tensor([[1.0, 1.0, 3.0, 3.0]]), torch.tensor([[1.0, 1.01, 1.02, 1.03]])
+    rows = torch.stack([task.measure(a, {"depth": t}) for a, t in ((steep, steep), (flat.flip(1) ** 2, steep), (steep, flat))])
+    found, single = task.summarise(rows), [task.summarise(row[None]) for row in rows]
+    assert found["abs_rel"] == pytest.approx(sum(one["abs_rel"] for one in single) / 3)
+    assert found["rmse_m"] == pytest.approx((sum(one["rmse_m"] ** 2 for one in single) / 3) ** 0.5)
+    assert single[0]["edge_f"] == 1
+    both, answered, true = rows[:, -3:].sum(0).tolist()
+    assert true == 2
+    assert found["edge_f"] == pytest.approx(2 * both / (answered + true))
+
+
+def test_the_table_has_both_alignments_and_relative_depth_is_not_scored_in_metres():
+    truth = 1 + torch.rand(9, 7, generator=torch.Generator().manual_seed(0))
+    rows = Depth().measure(3 * truth, {"depth": truth})[None]
+    table = Depth().details(rows)
+    assert list(table) == ["scale and shift", "median"]
+    assert all(table[line]["abs_rel"] == pytest.approx(0, abs=1e-6) for line in table)
+    shifted = Depth().details(Depth().measure(3 * truth + 5, {"depth": truth})[None])
+    assert shifted["scale and shift"]["abs_rel"] == pytest.approx(0, abs=1e-6)
+    assert shifted["median"]["abs_rel"] > 0.05, "the median knows nothing of a shift"
 
 
 def test_the_trivial_answer_is_one_distance():

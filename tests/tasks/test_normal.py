@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -36,7 +37,7 @@ def test_the_cost_is_the_official_one(golden):
 
 def test_slope_is_the_squared_step_of_the_error_by_hand():
     nan = torch.nan
-    target = torch.tensor([[0.0, 0, 0], [0, 0, nan]]).expand(1, 3, 2, 3)
+    target = torch.tensor([[1.0, 1, 1], [1, 1, nan]]).expand(1, 3, 2, 3)  # the same everywhere: the steps are those of the answer
     raw = torch.tensor([[0.0, 1, 3], [0, 2, 9]]).expand(1, 3, 2, 3)
     across, down = (1 + 4 + 4) / 3, (0 + 1) / 2  # each component; steps to the unknown corner do not count
     assert Normal(slope=0.5).loss(raw, {"normal": target})["slope"].item() == pytest.approx(0.5 * 3 * (across + down))
@@ -84,6 +85,25 @@ def test_scores_of_two_by_two_pixels_by_hand():
     assert found["rmse_deg"] == pytest.approx((2100 / 4) ** 0.5, abs=1e-3)
     assert (found["within_5"], found["within_11.25"], found["within_22.5"], found["within_30"]) == (0.25, 0.5, 0.75, 0.75)
     assert found["median_deg"] == pytest.approx(10, abs=0.11)
+
+
+def test_scores_of_noise_are_those_of_numpy():
+    rng = np.random.default_rng(0)
+    truth = rng.normal(size=(40, 30, 3))
+    truth /= np.linalg.norm(truth, axis=-1, keepdims=True)
+    answer = truth + rng.gamma(1.0, 0.3, (40, 30, 1)) * rng.normal(size=(40, 30, 3))
+    unknown = rng.random((40, 30)) < 0.2
+    shown = np.where(unknown[..., None], np.nan, truth)
+    cosine = (answer * truth).sum(-1) / np.linalg.norm(answer, axis=-1)
+    angle = np.degrees(np.arccos(cosine[~unknown].clip(-1, 1)))
+    found = score(answer, shown)
+    assert found["mean_deg"] == pytest.approx(angle.mean(), abs=1e-3)
+    assert found["median_deg"] == pytest.approx(np.median(angle), abs=0.1)
+    assert found["rmse_deg"] == pytest.approx((angle**2).mean() ** 0.5, abs=1e-3)
+    near = np.abs(angle[:, None] - np.array(WITHIN_DEG)).min()
+    assert near > 1e-3, "an angle on a threshold would be a matter of rounding; take another seed"
+    for limit in WITHIN_DEG:
+        assert found[f"within_{limit:g}"] == pytest.approx((angle < limit).mean(), abs=1.5 / len(angle))
 
 
 def test_one_wrong_pixel_of_n_is_one_nth():

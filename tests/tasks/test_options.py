@@ -44,6 +44,7 @@ CHANGES: dict[tuple[str, str], tuple[Any, Callable[[Task, Batch], Any]]] = {
     ("seg", "weighted"): (False, _cost),
     ("seg", "dice"): (2.0, _cost),
     ("seg", "undo"): (1.0, lambda task, batch: task.decode(noise(task))),
+    ("seg", "soft"): (True, lambda task, batch: task.decode(noise(task))),
     ("depth", "variance_focus"): (1.0, _cost),
     ("depth", "floor"): (0.5, _cost),
     ("normal", "l1"): (2.0, _cost),

@@ -11,9 +11,10 @@ from shared.data.fields import warp
 from shared.data.view import View
 from shared.dense.frame import settle
 from shared.engine.data import wanted
+from shared.formats import LARGEST_CLOUD
 from tasks.depth.task import Depth
 from tasks.pointmap.geometry import surfaces, truth, unproject
-from tasks.pointmap.task import LARGEST_CLOUD, Pointmap
+from tasks.pointmap.task import Pointmap
 from tasks.seg.task import Seg
 
 HW = (64, 48)
@@ -227,3 +228,15 @@ def test_files_hold_metres_and_no_point_behind_the_camera():
     cloud = files["pointmap.ply"]
     assert cloud[..., 0].size <= LARGEST_CLOUD
     assert np.array_equal(cloud[1, 1], files["pointmap.npy"][2, 2], equal_nan=True)
+
+
+def test_depth_alone_is_scored_in_metres_and_aligned(people):
+    told = {name: torch.from_numpy(people[0][name]) for name in ("depth", "intrinsics")}
+    answer = Pointmap().ideal(told).nan_to_num(0)
+    answer[..., :3] *= 1.1
+    table = Pointmap().details(Pointmap().measure(answer, told)[None])
+    assert list(table) == ["as answered", "median", "scale and shift"]
+    assert table["as answered"]["abs_rel"] == pytest.approx(0.1, rel=1e-4)
+    assert table["as answered"]["rmse_log"] == pytest.approx(math.log(1.1), rel=1e-4)
+    assert table["median"]["abs_rel"] == pytest.approx(0, abs=1e-6)
+    assert table["scale and shift"]["abs_rel"] == pytest.approx(0, abs=1e-6)

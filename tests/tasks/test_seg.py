@@ -1,5 +1,6 @@
 """Segmentation: cross-entropy by hand and by torch, and scores that can be counted on fingers."""
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -82,7 +83,58 @@ def test_dice_is_a_mean_over_classes_and_then_over_pictures_that_are_labelled():
 
 def test_scores_of_two_by_two_pixels_by_hand():
     found = scores(Seg(labels=table(3)), [[0, 0], [1, 1]], [[0, 1], [1, 1]])
+    assert found.pop("boundary_f") == 1  # no pixel of so few lies more than one beside the true border
     assert found == pytest.approx({"miou": (1 / 2 + 2 / 3) / 2, "macc": (1 / 2 + 1) / 2, "aacc": 3 / 4, "person_iou": 2 / 3})
+
+
+def reference(truth, answer, classes):
+    """Scores class by class from sets of pixels: the definitions, without a confusion matrix."""
+    known = truth != 255
+    found = {}
+    for c in range(classes):
+        t, a = (truth == c) & known, (answer == c) & known
+        if t.any():
+            both = (t & a).sum()
+            found[c] = {
+                "iou": both / (t | a).sum(),
+                "acc": both / t.sum(),
+                "precision": both / a.sum() if a.any() else 0.0,
+                "share": t.sum() / known.sum(),
+            }
+    return found
+
+
+def test_scores_of_noise_are_those_of_the_definitions():
+    rng = np.random.default_rng(0)
+    truth, answer = (rng.integers(0, 6, (40, 30)).astype(np.uint8) for _ in range(2))
+    truth[rng.random((40, 30)) < 0.2] = 255
+    truth[truth == 4] = 1  # a class that is answered and never true
+    task = Seg(labels=table(6))
+    rows = task.measure(torch.from_numpy(answer), {"seg": torch.from_numpy(truth)})[None]
+    wanted = reference(truth, answer, 6)
+    found, classes = task.summarise(rows), task.details(rows)
+    assert list(classes) == [f"part {i}" for i in range(6)]
+    for c, scores_ in wanted.items():
+        assert {name: classes[f"part {c}"][name] for name in scores_} == pytest.approx(scores_)
+    assert all(np.isnan(classes["part 4"][name]) for name in ("iou", "acc", "precision", "boundary_f"))
+    assert classes["part 4"]["share"] == 0
+    means = {score: np.mean([w[name] for w in wanted.values()]) for score, name in (("miou", "iou"), ("macc", "acc"))}
+    known = truth != 255
+    there = (truth > 0) & known
+    means["aacc"] = (truth == answer)[known].mean()
+    means["person_iou"] = (there & (answer > 0)).sum() / (known & ((truth > 0) | (answer > 0))).sum()
+    assert {name: found[name] for name in means} == pytest.approx(means)
+
+
+def test_the_border_score_is_a_mean_over_classes_with_a_border():
+    task = Seg(labels=table(4))
+    truth, answer = torch.zeros(9, 30, dtype=torch.uint8), torch.zeros(9, 30, dtype=torch.uint8)
+    truth[:, 10:20], answer[:, 10:20] = 1, 1
+    truth[:, 20:], answer[:, 20:26], answer[:, 26:] = 2, 2, 3  # a border too many between 2 and 3; 3 is never true
+    rows = task.measure(answer, {"seg": truth})[None]
+    f = 2 * (1 / 2) * 1 / (1 / 2 + 1)  # of class 2: half of its border pixels are right, all true ones are found
+    assert task.summarise(rows)["boundary_f"] == pytest.approx((1 + 1 + f) / 3)
+    assert [task.details(rows)[f"part {i}"]["boundary_f"] for i in range(3)] == pytest.approx([1, 1, f])
 
 
 @pytest.mark.parametrize("hw", [(1, 7), (10, 10), (37, 29)])

@@ -138,6 +138,16 @@ def test_people_coverage_and_albedo_come_back():
     assert back[0, :2].tolist() == [0, 1]
 
 
+def test_stored_normals_of_no_length_are_unknown():
+    stored = np.zeros((2, 3, 3), np.int16)
+    stored[0, :, 2] = 4095
+    seen = decode("normal.npy", npy(stored))["normal"]
+    assert seen[0].tolist() == [[0, 0, 1]] * 3
+    assert np.isnan(seen[1]).all()
+    with pytest.raises(ValueError, match="must hold unit vectors, but a length is off by 1"):
+        encode({"normal": np.zeros((2, 3, 3), np.float32)})
+
+
 def test_normals_made_from_packed_depth_are_as_before():
     rows, columns = np.mgrid[:64, :64]
     depth = (2.5 + 0.002 * columns + 0.3 * np.sin(rows / 20)).astype(np.float32)

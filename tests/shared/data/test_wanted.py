@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from shared.data.fields import EXTRA
-from shared.data.shards import Shards, write_shards
-from shared.data.wanted import Wanted
+from shared.data.indexed import Indexed
+from shared.data.shards import DamagedSample, Shards, write_shards
+from shared.data.stream import Stream
+from shared.data.wanted import Wanted, beyond
 from shared.vocabulary import Vocabulary
 
 
@@ -131,3 +133,38 @@ def test_shards_without_names_are_taken_at_their_word(packed):
     seg = np.array([[0, 1, 255], [1, 0, 0]], np.uint8)
     shards = packed({}, {"image": image(), "seg": seg})
     assert np.array_equal(Wanted({"seg": words("wall", "hat")}).over(shards).translate(shards.read(0))["seg"], seg)
+
+
+def unnamed(folder, seg):
+    """A shard that says nothing of its classes, as others write them."""
+    write_shards([("photo", {"image": np.zeros((*seg.shape, 3), np.uint8), "seg": seg})], folder)
+    return Shards(folder)
+
+
+def test_a_label_beyond_the_vocabulary_is_refused_with_its_file_and_value(tmp_path):
+    shards = unnamed(tmp_path, np.array([[0, 1, 255], [9, 0, 1]], np.uint8))
+    wanted = Wanted({"seg": words("wall", "hat")})
+    sentence = r"'seg' of sample 'photo' of shard .*000000\.tar holds the label 9, but only 2 classes are named"
+    with pytest.raises(DamagedSample, match=sentence):
+        wanted.over(shards).read(shards, 0, only={"image", "seg"})
+    with pytest.raises(DamagedSample, match=sentence):
+        _ = Indexed(tmp_path, size=(2, 3), wanted=wanted)[0]
+
+
+def test_training_passes_over_a_label_beyond_the_vocabulary_and_says_so(tmp_path, caplog):
+    segs = [np.full((2, 3), value, np.uint8) for value in (0, 9, 1)]
+    write_shards(((f"{i}", {"image": np.zeros((2, 3, 3), np.uint8), "seg": seg}) for i, seg in enumerate(segs)), tmp_path)
+    stream = Stream(tmp_path, size=(2, 3), wanted=Wanted({"seg": words("wall", "hat")}))
+    assert {value for p in range(12) for value in stream[p]["seg"].unique().tolist()} == {0, 1}
+    assert "holds the label 9, but only 2 classes are named" in caplog.text
+
+
+def test_packing_refuses_a_label_that_is_not_named(tmp_path):
+    with pytest.raises(ValueError, match=r"sample 'a' cannot be packed: 'seg' holds the id 7, but only 2 are named"):
+        write_shards([("a", {"image": image(), "seg": np.full((2, 3), 7, np.uint8)})], tmp_path, names={"seg": ["wall", "hat"]})
+    assert not list(tmp_path.glob("*.tar"))
+
+
+def test_the_first_stray_label_is_found_and_unknown_is_none():
+    assert beyond(np.array([[0, 255], [4, 6]], np.uint8), 4) == 4
+    assert beyond(np.array([[0, 255], [3, 1]], np.uint8), 4) is None

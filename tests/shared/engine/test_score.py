@@ -1,6 +1,9 @@
 """The truth scores perfectly, scores do not depend on how pictures are dealt, and the trivial answer is beside them."""
 
+import json
 import math
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,14 +13,15 @@ from torch import Tensor, nn
 from shared import checkpoint
 from shared.data.indexed import Indexed
 from shared.engine import data
-from shared.engine.evaluate import run
-from shared.engine.score import score, table, times_better, trivial_answers
+from shared.engine.evaluate import evaluate, run
+from shared.engine.score import detailed, details, measured, score, table, times_better, trivial_answers
 from shared.engine.session import Session
 from tasks.depth.task import Depth
 from tasks.normal.task import Normal
 from tasks.pose.task import Pose
 from tasks.seg.task import Seg
 
+ROOT = Path(__file__).parents[3]
 HERE = Session(torch.device("cpu"))
 TASKS = (Seg(), Depth(), Normal(), Pose())
 
@@ -66,6 +70,46 @@ def model(trained):
 def test_scores_do_not_depend_on_the_batch(model, people):
     one, many = (score(model, people, HERE, tasks=model.tasks, batch=batch)[0] for batch in (1, 5))
     assert one == pytest.approx(many, rel=1e-3, abs=1e-3, nan_ok=True)
+
+
+def test_what_is_answered_beside_the_picture_does_not_count(people, small_shards):
+    wide = Indexed(small_shards, size=(64, 96), wanted=data.wanted(TASKS))  # 24 pixels of nothing on either side of each picture
+    oracle = Oracle(people)
+
+    class Padded(nn.Module):
+        def __init__(self, beside: float) -> None:
+            super().__init__()
+            self.beside = beside
+
+        def forward(self, image: Tensor) -> dict[str, Tensor]:
+            assert not image[..., :24].any()
+            assert not image[..., -24:].any()
+            inside = oracle(image[..., 24:-24].contiguous())
+            maps = {name: F.pad(raw, (24, 24), value=self.beside) for name, raw in inside.items() if name != "pose"}
+            return maps | {"pose": F.pad(inside["pose"], (24, 24))}  # which looks for its one maximum wherever it is
+
+    found = [score(Padded(beside), wide, HERE, tasks=TASKS[:3])[0] for beside in (0.0, 7.0, -1e3)]
+    plain = score(oracle, people, HERE, tasks=TASKS[:3])[0]
+    assert found[0] == found[1] == found[2]
+    assert found[0] == pytest.approx(plain, abs=1e-9, nan_ok=True)
+
+
+def test_a_further_table_of_each_task_that_has_one(model, people, tiny, trained, small_shards, tmp_path, monkeypatch, capsys):
+    rows = measured(model, people, HERE, tasks=model.tasks)
+    found = details(model.tasks, rows)
+    assert list(found) == ["seg", "depth"]
+    assert list(found["seg"]) == list(Seg().vocabulary.names)
+    text = detailed(found)
+    assert len(text.splitlines()) == 28 + 2 + 2 * 2  # a line of columns and an empty one before each
+    never = next(name for name, line in found["seg"].items() if math.isnan(line["iou"]))
+    assert next(line for line in text.splitlines() if line.startswith(never)).split()[1:] == ["-"] * 4 + ["0.0000"]
+    arguments = [str(ROOT / "configs/depth/synthetic_nano.py"), "--checkpoint", trained, "--json", tmp_path / "scores.json"]
+    overrides = [f"val.shards={small_shards}", f"train.shards={small_shards}", "device=cpu", "val.limit=4"]
+    monkeypatch.setattr(sys, "argv", ["evaluate.py", *map(str, arguments), *overrides])
+    evaluate(only=Depth)
+    assert "scale and shift" in capsys.readouterr().out
+    told = json.loads((tmp_path / "scores.json").read_text())
+    assert told["details"]["depth"]["scale and shift"]["abs_rel"] == told["scores"]["depth/abs_rel"]
 
 
 def test_shares_of_several_processes_are_all_pictures_once(people):

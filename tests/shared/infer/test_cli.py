@@ -12,6 +12,7 @@ from PIL import Image
 
 from shared import builtin
 from shared.data.photo import find_photos
+from shared.formats import read_levels, read_vectors
 from shared.infer.cli import _boxes, _size, infer, run
 from shared.infer.predictor import Predictor
 from tasks.depth.task import Depth
@@ -132,6 +133,57 @@ def test_tasks_may_be_chosen(trained, photos, tmp_path, monkeypatch):
     assert {path.name for path in tmp_path.iterdir()} == {"dot-1x1.seg.png", "dot-1x1.normal.npy"}
 
 
+def test_every_format_of_every_task_is_written_and_says_the_same(trained, photos, tmp_path, monkeypatch):
+    photo, name = photos / "plain-30x20.jpg", "plain-30x20"
+    plain, asked = tmp_path / "plain", tmp_path / "asked"
+    arguments = photo, "--checkpoint", trained, "--device", "cpu", "--no-render"
+    assert called(monkeypatch, *arguments, "--out", plain) == 0
+    formats = "npy,png,png16,ply,palette,alpha,soft"
+    assert called(monkeypatch, *arguments, "--out", asked, "--formats", formats, "--focal", "25", "--span", "1,3") == 0
+    at = {path.name.removeprefix(f"{name}."): path for path in asked.iterdir()}
+    assert at.keys() == {
+        *("seg.png", "seg.palette.png", "seg.alpha.png", "seg.soft.npy", "pose.json"),
+        *("depth.npy", "depth.16.png", "depth.ply", "normal.npy", "normal.png", "normal.16.png"),
+    }
+    for usual in ("seg.png", "depth.npy", "normal.npy", "pose.json"):
+        assert at[usual].read_bytes() == (plain / f"{name}.{usual}").read_bytes(), "other files change no answer"
+    with Image.open(at["seg.png"]) as ids, Image.open(at["seg.palette.png"]) as coloured, Image.open(at["seg.alpha.png"]) as alpha:
+        ids, coloured, alpha = np.array(ids), np.array(coloured), np.array(alpha)
+    soft = np.load(at["seg.soft.npy"]).astype(np.float32)
+    assert soft.shape == (30, 20, 28)
+    assert np.allclose(soft.sum(-1), 1, atol=0.01)
+    assert np.allclose(soft.max(-1), np.take_along_axis(soft, ids[..., None].astype(int), -1)[..., 0], atol=1e-3)
+    assert np.array_equal(coloured, ids)
+    assert np.abs(alpha / 255 - (1 - soft[..., 0])).max() < 0.01
+    depth = np.load(at["depth.npy"])
+    assert np.abs(read_levels(at["depth.16.png"]) - depth).max() <= np.ptp(depth) / 65534
+    cloud = np.frombuffer(at["depth.ply"].read_bytes().split(b"end_header\n")[1], "<f4").reshape(30, 20, 3)
+    assert np.allclose(cloud[..., 2], 1 + 2 * depth, atol=1e-5)
+    columns = (np.arange(20) - 9.5) / 25
+    assert np.allclose(cloud[..., 0], columns * cloud[..., 2], atol=1e-5)
+    normal = np.load(at["normal.npy"])
+    for file, degrees in (("normal.png", 0.5), ("normal.16.png", 0.01)):
+        apart = np.linalg.norm(read_vectors(at[file]) - normal, axis=-1)
+        assert np.degrees(apart.max()) < degrees
+
+
+def test_soft_and_hard_answers_are_drawn_alike(trained, photos, tmp_path, monkeypatch):
+    found = []
+    for out, options in (("hard", []), ("soft", ["--formats", "soft"])):
+        arguments = photos / "plain-30x20.jpg", "--checkpoint", trained, "--device", "cpu", "--out", tmp_path / out
+        assert called(monkeypatch, *arguments, *options) == 0
+        found.append([(tmp_path / out / f"plain-30x20.{task}.jpg").read_bytes() for task in ("seg", "depth", "normal", "pose")])
+    assert found[0] == found[1]
+
+
+def test_without_probabilities_the_foreground_is_where_the_class_is_not_background(trained, photos, tmp_path, monkeypatch):
+    arguments = photos / "plain-30x20.jpg", "--checkpoint", trained, "--device", "cpu", "--out", tmp_path, "--no-render"
+    assert called(monkeypatch, *arguments, "--formats", "png,alpha", "--tasks", "seg") == 0
+    assert len(list(tmp_path.iterdir())) == 2
+    with Image.open(tmp_path / "plain-30x20.seg.png") as ids, Image.open(tmp_path / "plain-30x20.seg.alpha.png") as alpha:
+        assert np.array_equal(np.array(alpha), np.where(np.array(ids) > 0, 255, 0))
+
+
 def test_presets_and_mirror_images_answer_otherwise(trained, photos, tmp_path, monkeypatch):
     found = {}
     ways = {"plain": [], "flip": ["--flip"], "official": ["--preset", "official"], "bf16": ["--precision", "bf16"]}
@@ -187,6 +239,11 @@ def test_a_task_that_the_built_in_model_lacks_and_a_model_that_is_not_there_are_
         (["{photos}", "--checkpoint", "{model}", "--people", "{box}", "--tasks", "seg"], "this run does not answer pose"),
         (["{photos}", "--checkpoint", "{model}", "--preset", "lite"], "there is no preset 'lite'; choose one of default, official"),
         (["{photos}", "--checkpoint", "{model}", "--precision", "fp64"], "no precision 'fp64'; choose one of auto, fp32, bf16"),
+        (["{photos}", "--checkpoint", "{model}", "--formats", "npy,gif"], "cannot be written as 'gif'; choose from png, palette"),
+        (["{photos}", "--checkpoint", "{model}", "--formats", "ply"], "ply of depth needs a focal length; pass --focal"),
+        (["{photos}", "--checkpoint", "{model}", "--formats", "ply", "--focal", "-3"], "--focal -3 is no focal length"),
+        (["{photos}", "--checkpoint", "{model}", "--span", "3,2"], "--span '3,2' is no span"),
+        (["{photos}", "--checkpoint", "{model}", "--tasks", "pose", "--formats", "npy"], "leave --formats out"),
         (["{photos}", "--checkpoint", "{model}", "--device", "tpu"], "there is no device 'tpu'; choose auto, cpu or cuda"),
     ],
 )

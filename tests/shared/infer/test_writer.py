@@ -2,11 +2,15 @@
 
 import json
 
+import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
+from shared.data.codec import decode
 from shared.data.photo import read_photo
-from shared.infer.writer import write
+from shared.formats import Png, levels, read_levels, read_vectors, vectors
+from shared.infer.writer import exr_is_there, write
 
 RNG = np.random.default_rng(0)
 PICTURE = RNG.integers(0, 256, (7, 5, 3), dtype=np.uint8)
@@ -66,9 +70,73 @@ def test_what_cannot_be_written_leaves_no_file(tmp_path, suffix, content, error)
 
 def test_an_unknown_format_is_a_sentence(tmp_path):
     with pytest.raises(
-        ValueError, match=r"a\.exr: there is no writer for \.exr files; choose one of \.png, \.jpg, \.npy, \.json, \.ply"
+        ValueError, match=r"a\.tif: there is no writer for \.tif files; choose one of \.png, \.jpg, \.npy, \.json, \.ply, \.exr"
     ):
-        write(tmp_path, "a", {"exr": PICTURE})
+        write(tmp_path, "a", {"tif": PICTURE})
+
+
+def test_exr_comes_back_where_opencv_has_it_and_is_a_sentence_where_not(tmp_path):
+    depth, normal = RNG.normal(size=(7, 5)).astype(np.float32), RNG.normal(size=(7, 5, 3)).astype(np.float32)
+    if not exr_is_there():
+        with pytest.raises(ValueError, match=r"this build of OpenCV cannot write \.exr files"):
+            write(tmp_path, "a", {"depth.exr": depth})
+        assert not list(tmp_path.iterdir())
+        return
+    paths = write(tmp_path, "a", {"depth.exr": depth, "normal.exr": normal})
+    assert np.array_equal(cv2.imread(str(paths[0]), cv2.IMREAD_UNCHANGED), depth)
+    assert np.array_equal(cv2.imread(str(paths[1]), cv2.IMREAD_UNCHANGED)[..., ::-1], normal)
+
+
+def test_levels_know_their_scale_and_come_back(tmp_path):
+    values = (3 * RNG.normal(size=(40, 30))).astype(np.float32)
+    values[2, 3:7] = np.nan
+    (path,) = write(tmp_path, "a", {"depth.16.png": levels(values)})
+    with Image.open(path) as image:
+        assert image.mode.startswith("I;16")
+        scale = float(image.info["scale"])
+    back = read_levels(path)
+    assert np.array_equal(np.isnan(back), np.isnan(values))
+    assert np.nanmax(np.abs(back - values)) <= scale / 2 + 1e-6
+    assert scale == pytest.approx(np.ptp(values[np.isfinite(values)]) / 65534)
+
+
+@pytest.mark.parametrize("value", [0.0, -3.5, np.nan])
+def test_levels_of_one_value_are_that_value(tmp_path, value):
+    (path,) = write(tmp_path, "a", {"depth.16.png": levels(np.full((3, 4), value, np.float32))})
+    assert np.array_equal(read_levels(path), np.full((3, 4), value, np.float32), equal_nan=True)
+
+
+def test_a_png_without_a_scale_is_a_sentence(tmp_path):
+    (path,) = write(tmp_path, "a", {"png": PICTURE[..., 0]})
+    with pytest.raises(ValueError, match="does not say its scale"):
+        read_levels(path)
+    with pytest.raises(ValueError, match="is no picture of normals"):
+        read_vectors(path)
+
+
+@pytest.mark.parametrize(("bits", "degrees"), [(8, 0.5), (16, 0.002)])
+def test_normals_come_back_from_a_picture(tmp_path, bits, degrees):
+    normal = RNG.normal(size=(40, 30, 3))
+    normal /= np.linalg.norm(normal, axis=-1, keepdims=True)
+    normal[0, 0], normal[3, 4] = [0, 0, 1], np.nan
+    (path,) = write(tmp_path, "a", {"normal.png": vectors(normal, bits=bits)})
+    back = read_vectors(path)
+    known = np.isfinite(normal).all(-1)
+    assert np.array_equal(np.isfinite(back).all(-1), known)
+    apart = np.degrees(2 * np.arcsin(np.linalg.norm(back - normal, axis=-1)[known] / 2))
+    assert apart.max() < degrees
+    assert back[0, 0, 2] > 0.999, "z must be blue"
+
+
+def test_a_palette_leaves_the_ids_as_they_are(tmp_path):
+    labels = RNG.integers(0, 28, (7, 5), dtype=np.uint8)
+    colours = [(i, 100 + i, 255 - i) for i in range(28)]
+    (path,) = write(tmp_path, "a", {"seg.palette.png": Png(labels, palette=colours)})
+    with Image.open(path) as image:
+        assert image.mode == "P"
+        assert np.array_equal(np.array(image), labels)
+        assert np.array_equal(np.array(image.convert("RGB")), np.array(colours, np.uint8)[labels])
+    assert np.array_equal(decode("seg.png", path.read_bytes())["seg"], labels), "it can be packed as it is"
 
 
 def test_a_picture_too_wide_for_its_format_is_a_sentence(tmp_path):
