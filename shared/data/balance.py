@@ -4,9 +4,8 @@
     python -m shared.data.balance data/people --table my.toml --formula log --quiet > entries.toml
 
 Two formulas: median frequency (Eigen and Fergus 2015), for labels of which many pictures lack some, and log (ENet, Paszke et al.
-2016), which is gentler with what is rare. What is printed says how it was computed and is TOML for the table of the classes, as
-those in tasks/seg/labels/: the weight of each, between 1 / --limit and --limit. Exit status: 0 when all is counted, 2 when it
-cannot be.
+2016), which is gentler with what is rare. What is printed says how it was computed and is TOML for the table of the classes, as in
+tasks/seg/labels/: the weight of each, between 1 / --limit and --limit. Exit status: 0 when all is counted, 2 when it cannot be.
 """
 
 import argparse

@@ -19,6 +19,7 @@ from shared.data.view import Jitter, Size, View
 from shared.data.wanted import Wanted
 
 log = logging.getLogger(__name__)
+VIEWS = 10  # views that are drawn until one is not nearly all of one class; as in Sapiens' configs
 TRIES = 100  # damaged samples in a row before the stream gives up
 
 
@@ -72,7 +73,7 @@ class Stream(Dataset):
         rng = np.random.default_rng([self.seed, position])
         view = frame(sample, self.size, self.framing)
         if self.jitter is not None:
-            view = self.jitter(view, rng)
+            view = self._strayed(self.jitter, sample, view, rng)
         seen = warp(sample, view, swaps=self.wanted.swaps)
         if self.backdrops is not None:
             seen["image"] = self.backdrops(seen, rng)
@@ -80,6 +81,19 @@ class Stream(Dataset):
         if self.photometric is not None:
             seen["image"] = self.photometric(seen["image"], rng)
         return tensors(seen, self.wanted.fill(seen, self.size)) | {"position": torch.tensor(position)}
+
+    def _strayed(self, jitter: Jitter, sample: Sample, plain: View, rng: np.random.Generator) -> View:
+        """A view that strays from the plain one, and is not nearly all of one class."""
+        view = jitter(plain, rng)
+        for _ in range(VIEWS - 1):
+            if (
+                jitter.largest >= 1
+                or "seg" not in sample
+                or largest_share(warp({"seg": sample["seg"]}, view)["seg"]) <= jitter.largest
+            ):
+                break
+            view = jitter(plain, rng)
+        return view
 
     def _read(self, position: int) -> Sample:
         for attempt in range(TRIES):
@@ -89,6 +103,12 @@ class Stream(Dataset):
             except DamagedSample as error:
                 log.warning("%s; the next sample takes its place", error)
         raise DamagedSample(f"{TRIES} samples in a row are damaged, the last is {self.shards.key(index)!r}; pack the shards again")
+
+
+def largest_share(seg: np.ndarray) -> float:
+    """The share of the commonest class among labelled pixels (H,W); 1 where nothing is labelled."""
+    counts = np.bincount(seg.ravel(), minlength=256)[:255]
+    return float(counts.max() / counts.sum()) if counts.any() else 1.0
 
 
 def frame(sample: Sample, size: Size, framing: str) -> View:

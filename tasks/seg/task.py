@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -22,7 +22,6 @@ from tasks.seg.boundary import matches
 IGNORE = 255
 MEANS = {"miou": "iou", "macc": "acc", "boundary_f": "boundary_f"}  # score -> the column whose mean over classes it is
 SMOOTH = 1e-3  # of Dice, above and below
-Map = TypeVar("Map", Tensor, np.ndarray)
 LABELS = Path(__file__).parent / "labels"
 
 
@@ -173,7 +172,7 @@ class Seg(Task):
         return overlay_labels(image, likeliest(answer).astype(np.uint8), np.asarray(self.vocabulary.colours, np.uint8))
 
 
-def likeliest(answer: Map) -> Map:
+def likeliest(answer: Any) -> Any:
     """Class ids (H,W), of probabilities (H,W,K) or as they are."""
     return answer.argmax(-1) if answer.ndim == 3 else answer
 

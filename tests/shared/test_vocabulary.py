@@ -54,9 +54,9 @@ def test_a_file_says_what_it_says(tmp_path):
 
 def test_all_shipped_vocabularies_are_there():
     points = ["300w68", "coco17", "face243", "openpose137", "sapiens308", "wflw98", "wholebody133"]
-    classes = ["ccp59", "lip20", "sapiens28", "sapiens29"]
+    classes = ["ccp59", "cihp20", "lip20", "sapiens28", "sapiens29"]
     assert [path.stem for path in FILES] == [*points, *classes]
-    assert [len(Vocabulary.load(path)) for path in FILES] == [68, 17, 243, 137, 308, 98, 133, 59, 20, 28, 29]
+    assert [len(Vocabulary.load(path)) for path in FILES] == [68, 17, 243, 137, 308, 98, 133, 59, 20, 20, 28, 29]
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
@@ -106,6 +106,13 @@ def test_every_part_of_sapiens_is_a_class_of_lip_but_for_two(stem):
     assert landed == set(lip.names) - {"Hat", "Glove", "Dress", "Coat", "Jumpsuits", "Scarf", "Skirt"} - (
         {"Sunglasses"} if stem == "sapiens28" else set()
     )
+
+
+def test_cihp_is_lip_with_the_skin_of_the_torso_for_jumpsuits():
+    lip, cihp, parts = (Vocabulary.load(LABELS / f"{name}.toml") for name in ("lip20", "cihp20", "sapiens29"))
+    assert [(a, b) for a, b in zip(lip.names, cihp.names) if a != b] == [("Jumpsuits", "Torso-skin")]
+    assert (lip.weights, lip.pairs, lip.colours) == (cihp.weights, cihp.pairs, cihp.colours)
+    assert {name for name, there in zip(parts.names, cihp.lookup(parts.names)) if there < 0} == {"Apparel"}
 
 
 def test_left_and_right_stay_left_and_right_in_lip():

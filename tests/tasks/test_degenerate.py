@@ -1,6 +1,7 @@
 """Pictures that ask nothing, or nonsense: no cost, no gradient and no measurement of them is NaN."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -33,7 +34,7 @@ def changed(**fields: Tensor) -> dict[str, Tensor]:
     return ordinary() | fields
 
 
-def _with(name: str, rows: slice, value: float) -> Tensor:
+def _with(name: str, rows: Any, value: float) -> Tensor:
     field = ordinary()[name].clone()
     field[rows] = value
     return field

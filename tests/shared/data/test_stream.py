@@ -16,7 +16,7 @@ from shared.data.backdrops import Backdrops
 from shared.data.order import Positions
 from shared.data.photometric import Photometric
 from shared.data.shards import DamagedSample, Shards, write_shards
-from shared.data.stream import Stream
+from shared.data.stream import Stream, largest_share
 from shared.data.view import Jitter, View
 from shared.data.wanted import Wanted
 from shared.vocabulary import Vocabulary
@@ -43,6 +43,36 @@ def same(a, b):
     return a.keys() == b.keys() and all(
         a[k].dtype == b[k].dtype and torch.equal(a[k].nan_to_num(-7), b[k].nan_to_num(-7)) for k in a
     )
+
+
+@pytest.fixture
+def halves(tmp_path):
+    """A picture of two classes, half and half, and one of a single class."""
+    seg = np.zeros((32, 24), np.uint8)
+    seg[:, 12:] = 1
+    samples = [(str(i), {"image": np.zeros((32, 24, 3), np.uint8), "seg": labels}) for i, labels in enumerate((seg, 0 * seg))]
+    write_shards(samples, tmp_path, names={"seg": ["wall", "hat"]})
+    return tmp_path
+
+
+def test_views_of_nearly_one_class_are_drawn_again_but_not_for_ever(halves):
+    wanted, far = Wanted({"seg": vocabulary(["wall", "hat"])}), {"scale": (2.0, 2.0), "degrees": 0.0, "shift": 0.5}
+    shares = {}
+    for largest in (1.0, 0.75):
+        stream = Stream(halves, size=SIZE, wanted=wanted, jitter=Jitter(**far, largest=largest))
+        found = [largest_share(stream[p]["seg"].numpy()) for p in range(120)]
+        shares[largest] = np.array([share for p, share in enumerate(found) if stream.order[p] == 0])
+        assert len(shares[largest]) == 60
+        assert all(share == 1 for p, share in enumerate(found) if stream.order[p] == 1), "there is nothing else to see"
+    assert (shares[1.0] > 0.75).mean() > 0.3
+    assert (shares[0.75] > 0.75).mean() < 0.3 * (shares[1.0] > 0.75).mean(), "the tenth stands, whatever it shows"
+    again = Stream(halves, size=SIZE, wanted=wanted, jitter=Jitter(**far, largest=0.75))
+    assert torch.equal(again[5]["seg"], stream[5]["seg"])
+
+
+def test_the_largest_share_is_of_labelled_pixels():
+    assert largest_share(np.array([[0, 0, 1], [255, 255, 2]], np.uint8)) == 0.5
+    assert largest_share(np.full((2, 2), 255, np.uint8)) == 1
 
 
 def test_a_sample_has_one_shape_at_every_position(small_shards):

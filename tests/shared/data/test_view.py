@@ -117,7 +117,7 @@ def test_no_jitter_is_no_change():
 CHANGES = {"scale": (0.5, 0.6), "degrees": 30.0, "shift": 0.2, "flip": 1.0}
 
 
-@pytest.mark.parametrize("field", [f.name for f in fields(Jitter)])
+@pytest.mark.parametrize("field", [f.name for f in fields(Jitter) if f.name != "largest"])  # which tests of the stream see
 def test_every_limit_changes_the_view(field):
     plain = View.whole((200, 300), SIZE)
     still = STILL(plain, np.random.default_rng(0))

@@ -83,8 +83,9 @@ def test_exr_comes_back_where_opencv_has_it_and_is_a_sentence_where_not(tmp_path
         assert not list(tmp_path.iterdir())
         return
     paths = write(tmp_path, "a", {"depth.exr": depth, "normal.exr": normal})
-    assert np.array_equal(cv2.imread(str(paths[0]), cv2.IMREAD_UNCHANGED), depth)
-    assert np.array_equal(cv2.imread(str(paths[1]), cv2.IMREAD_UNCHANGED)[..., ::-1], normal)
+    back = [np.asarray(cv2.imread(str(path), cv2.IMREAD_UNCHANGED)) for path in paths]
+    assert np.array_equal(back[0], depth)
+    assert np.array_equal(back[1][..., ::-1], normal)
 
 
 def test_levels_know_their_scale_and_come_back(tmp_path):
