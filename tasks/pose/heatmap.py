@@ -48,13 +48,8 @@ def peaks(heatmaps: Tensor, *, blur: int = 11, reach: float = 1.0) -> Tensor:
         reach: longest step along either axis, pixels. A step beyond the neighbours says that the map is flat, not where its peak
             is; the official decoding takes steps of any length.
     """
-    w = heatmaps.shape[-1]
-    score, index = heatmaps.flatten(2).max(2)  # (B,K)
-    x, y = index % w, index // w
-    log = _smooth(heatmaps, blur)
-    top = heatmaps.amax((2, 3)) / log.amax((2, 3)).clamp(min=1e-12)
-    log = (log * top[..., None, None]).clamp(1e-3, 50).log()
-    cell = _neighbourhood(log, x, y)  # (B,K,3,3) in float64
+    x, y, score = _highest(heatmaps)
+    cell = _logarithm(heatmaps, score, x, y, blur)
     dx, dy = (cell[..., 1, 2] - cell[..., 1, 0]) / 2, (cell[..., 2, 1] - cell[..., 0, 1]) / 2
     dxx = cell[..., 1, 2] - 2 * cell[..., 1, 1] + cell[..., 1, 0] + FLOAT32_EPS
     dyy = cell[..., 2, 1] - 2 * cell[..., 1, 1] + cell[..., 0, 1] + FLOAT32_EPS
@@ -68,23 +63,58 @@ def peaks(heatmaps: Tensor, *, blur: int = 11, reach: float = 1.0) -> Tensor:
     return torch.cat([xy.to(score.dtype), score[..., None]], -1)
 
 
-def _smooth(maps: Tensor, kernel: int) -> Tensor:
-    """Gaussian blur with zeros outside; the deviation follows from the kernel by OpenCV's rule."""
-    sigma = 0.3 * ((kernel - 1) * 0.5 - 1) + 0.8
-    offsets = torch.arange(kernel, device=maps.device, dtype=maps.dtype) - kernel // 2
-    weights = torch.exp(-(offsets**2) / (2 * sigma**2))
-    weights = weights / weights.sum()
-    each = maps.shape[1]  # by channel: faster than maps in the batch, and GPUs keep float32 where they would take TF32
-    weights = weights.expand(each, 1, 1, -1)
-    maps = F.conv2d(maps, weights, padding=(0, kernel // 2), groups=each)
-    return F.conv2d(maps, weights.mT, padding=(kernel // 2, 0), groups=each)
+def _highest(maps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """x, y and height of the first highest pixel: (B,K) each. By rows first, which processors do four times faster."""
+    score, y = maps.amax(3).max(2)
+    row = maps.gather(2, y[..., None, None].expand(-1, -1, 1, maps.shape[3]))[:, :, 0]
+    return row.argmax(2), y, score
 
 
-def _neighbourhood(maps: Tensor, x: Tensor, y: Tensor) -> Tensor:
-    """The 3x3 pixels around (x,y), edges repeated: (B,K,h,w), (B,K), (B,K) -> (B,K,3,3) float64."""
+def _logarithm(heatmaps: Tensor, score: Tensor, x: Tensor, y: Tensor, blur: int) -> Tensor:
+    """Of the blurred maps at the 3x3 pixels around (x,y), scaled to the height of the raw maps and cut to 1e-3 ... 50: (B,K,3,3).
+
+    Scaling adds a constant to a logarithm, and steps depend on differences alone. So the height of the whole blurred map, slow
+    to find, is asked for only where something may be cut: it is at least that of the blurred (x,y), at most that of the raw map.
+    """
+    smooth = _smooth_around(heatmaps, x, y, blur)
+    centre = smooth[..., 1, 1].clamp(min=1e-12)
+    scale = score.double() / centre
+    doubtful = (score > 0) & ((smooth.amin((2, 3)) < 1e-3) | (smooth.amax((2, 3)) * scale > 50))
+    if doubtful.any():
+        whole = _smooth(heatmaps[doubtful], blur).amax((1, 2)).double()
+        scale[doubtful] = score[doubtful].double() / whole.clamp(min=1e-12)
+    return (smooth * scale[..., None, None]).clamp(1e-3, 50).log()
+
+
+def _smooth_around(maps: Tensor, x: Tensor, y: Tensor, kernel: int) -> Tensor:
+    """The blurred maps at the 3x3 pixels around (x,y), edges repeated: (B,K,h,w), (B,K), (B,K) -> (B,K,3,3) float64."""
     h, w = maps.shape[-2:]
-    around = torch.arange(-1, 2, device=maps.device)
-    rows = (y[..., None] + around).clamp(0, h - 1)  # (B,K,3)
-    columns = (x[..., None] + around).clamp(0, w - 1)
-    index = rows[..., :, None] * w + columns[..., None, :]
-    return maps.flatten(2).gather(2, index.flatten(2)).unflatten(2, (3, 3)).double()
+    reach = kernel // 2 + 1
+    offsets = torch.arange(-reach, reach + 1, device=maps.device)
+    rows, columns = y[..., None] + offsets, x[..., None] + offsets  # (B,K,kernel + 2)
+    there = ((rows >= 0) & (rows < h))[..., :, None] & ((columns >= 0) & (columns < w))[..., None, :]
+    index = rows.clamp(0, h - 1)[..., :, None] * w + columns.clamp(0, w - 1)[..., None, :]
+    patch = maps.flatten(2).gather(2, index.flatten(2)).unflatten(2, index.shape[2:]).double()
+    patch = torch.where(there, patch, 0)  # outside is zero for the blur
+    weights = F.pad(_weights(kernel, maps.device), (0, 2))
+    shifted = torch.stack([weights.roll(shift) for shift in range(3)])  # (3,kernel + 2): one pixel before, here, one after
+    step = torch.arange(-1, 2, device=maps.device)
+    down = shifted[(y[..., None] + step).clamp(0, h - 1) - y[..., None] + 1]  # (B,K,3,kernel + 2)
+    across = shifted[(x[..., None] + step).clamp(0, w - 1) - x[..., None] + 1]
+    return down @ patch @ across.mT
+
+
+def _weights(kernel: int, device: torch.device) -> Tensor:
+    """(kernel,) float64 of a Gaussian blur; the deviation follows from the kernel by OpenCV's rule."""
+    sigma = 0.3 * ((kernel - 1) * 0.5 - 1) + 0.8
+    offsets = torch.arange(kernel, device=device, dtype=torch.float64) - kernel // 2
+    weights = torch.exp(-(offsets**2) / (2 * sigma**2))
+    return weights / weights.sum()
+
+
+def _smooth(maps: Tensor, kernel: int) -> Tensor:
+    """Gaussian blur with zeros outside: (N,h,w)."""
+    each = len(maps)  # by channel: faster than maps in the batch, and GPUs keep float32 where they would take TF32
+    weights = _weights(kernel, maps.device).to(maps.dtype).expand(each, 1, 1, -1)
+    maps = F.conv2d(maps[None], weights, padding=(0, kernel // 2), groups=each)
+    return F.conv2d(maps, weights.mT, padding=(kernel // 2, 0), groups=each)[0]
