@@ -57,7 +57,7 @@ class Photometric:
 
     @staticmethod
     def _colour(image: np.ndarray, saturation: float, hue: float) -> np.ndarray:
-        hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV).astype(np.float32)
-        hsv[..., 0] = (hsv[..., 0] + hue) % 180
-        hsv[..., 1] = np.clip(hsv[..., 1] * saturation, 0, 255)
-        return cv2.cvtColor(hsv.round().astype(np.uint8), cv2.COLOR_HSV2RGB)
+        hsv = cv2.cvtColor(image.astype(np.float32) / 255, cv2.COLOR_RGB2HSV)  # 0..360, 0..1, 0..1: in eight bits colours move by 4
+        hsv[..., 0] = (hsv[..., 0] + 2 * hue) % 360
+        hsv[..., 1] = np.clip(hsv[..., 1] * saturation, 0, 1)
+        return np.clip(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB) * 255, 0, 255).round().astype(np.uint8)

@@ -16,7 +16,6 @@ from shared.data.synthetic.people import Figure
 from shared.data.synthetic.picture import Sensor
 
 DIGITS = 5  # after the point: 10 micrometres, 0.04 px of a face that fills a picture of 4K
-POINT_DIGITS = 4  # of points, metres
 
 
 def scene(*, seed: object, shot: str, backdrop: str, camera: Camera, lamp: Light, sensor: Sensor) -> dict[str, Any]:
@@ -46,7 +45,7 @@ def person(one: Figure, camera: Camera, *, points: Array, visible: Array, box: A
     turned = faces.seen(one.head, camera)
     yaw, pitch, roll = faces.angles(turned[:, :3])
     pose = {"rotation": turned[:, :3], "position": turned[:, 3], "yaw": yaw, "pitch": pitch, "roll": roll}
-    return plain({**one.facts, "head": pose, "box": box, "points": np.round(points, POINT_DIGITS), "visible": visible.astype(int)})
+    return plain({**one.facts, "head": pose, "box": box, "points": points, "visible": visible.astype(int)})
 
 
 def plain(value: Any) -> Any:
