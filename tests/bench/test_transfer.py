@@ -12,7 +12,7 @@ import torch
 import transfer
 import transfer_scores as scores
 
-from shared import builtin, checkpoint
+from shared import checkpoint
 from shared.build import build
 from shared.infer.predictor import Predictor
 from shared.vocabulary import Vocabulary
