@@ -38,7 +38,7 @@ def seconds_per_sample(hw: tuple[int, int], workers: int, count: int) -> float:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-def test_two_workers_make_twice_as_many_samples():
+def test_what_a_sample_costs_with_one_worker_and_with_two():
     print(f"\n{os.cpu_count()} cores; wall seconds per sample with all fields, mix of shots")
     print(f"{'size':>10} {'1 worker':>9} {'2 workers':>10} {'ratio':>6}")
     for hw, count in (((160, 120), 64), ((512, 384), 48), ((1024, 768), 24)):

@@ -3,19 +3,12 @@
 import re
 
 import numpy as np
-import pytest
 import torch
 
 from shared import builtin, weights
 from shared.infer.predictor import Predictor
 
 MOST = 30e6  # bytes
-
-
-@pytest.fixture(scope="module", autouse=True)
-def there() -> None:
-    if not builtin.MODEL.is_file():
-        pytest.skip("the built-in model is not in this tree yet")
 
 
 def test_the_built_in_model_answers_all_four_tasks():
