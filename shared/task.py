@@ -46,6 +46,7 @@ class Task(ABC):
     also: ClassVar[tuple[str, ...]] = ()  # further fields that its loss and its measurements need
     answers: ClassVar[Literal["map", "points"]]  # one answer per pixel, or a list of points
     lengths: ClassVar[tuple[int, ...]] = ()  # channels of a decoded map that count widths of the view; answers count pixels
+    relative: ClassVar[bool] = False  # the raw answer is known up to scale and shift within a view
     odd: ClassVar[tuple[int, ...]] = ()  # channels of the raw answer that change their sign in a mirror image
     framing: ClassVar[Framing]
     score: ClassVar[Score]

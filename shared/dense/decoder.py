@@ -3,11 +3,12 @@
 Letters: B batch, D width of the features, C channels out, h w grid of the features.
 """
 
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import pairwise
 from math import prod
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -131,9 +132,50 @@ def _step(*layers: nn.Module) -> nn.Sequential:
 class NormSiLU(nn.Module):
     """InstanceNorm without parameters or stored statistics, then SiLU (trap 2); in place where no gradient is wanted."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.taken: tuple[Tensor, Tensor] | None = None  # mean and scale of one picture, where `Statistics` asks for them
+        self.way: Literal["own", "take", "hold"] = "own"
+
     def forward(self, x: Tensor) -> Tensor:
         if torch.is_grad_enabled():
             return F.silu(F.instance_norm(x), inplace=True)
-        variance, mean = torch.var_mean(x.float(), (2, 3), correction=0, keepdim=True)
-        scale = (variance + NORM_EPS).rsqrt()
+        mean, scale = self.taken if self.way == "hold" and self.taken else _moments(x)
+        if self.way == "take":
+            self.taken = mean, scale
         return F.silu(x.sub_(mean.to(x.dtype)).mul_(scale.to(x.dtype)), inplace=True)
+
+
+def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and one over the deviation of each map of each picture: (B,C,1,1) twice, float32."""
+    variance, mean = torch.var_mean(x.float(), (2, 3), correction=0, keepdim=True)
+    return mean, (variance + NORM_EPS).rsqrt()
+
+
+class Statistics:
+    """The norms of decoders as one picture sets them: taken from the whole view of a picture, held for close views of it.
+
+    A norm's own statistics change from one view to the next, and with them the answer for a place that both see.
+
+    Args:
+        decoders: whatever contains them.
+    """
+
+    def __init__(self, decoders: nn.Module) -> None:
+        self.norms = [module for module in decoders.modules() if isinstance(module, NormSiLU)]
+
+    @contextmanager
+    def as_(self, way: Literal["take", "hold"]) -> Iterator[None]:
+        """Within: forward passes without gradient `take` (a batch of one), or `hold` what was taken."""
+        try:
+            for norm in self.norms:
+                norm.way = way
+            yield
+        finally:
+            for norm in self.norms:
+                norm.way = "own"
+
+    def forget(self) -> None:
+        """Let go of what was taken."""
+        for norm in self.norms:
+            norm.taken = None

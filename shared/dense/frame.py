@@ -47,10 +47,36 @@ def settle(task: Task, raw: Tensor, view: View, source_hw: tuple[int, int], back
         strips = _strips(answer, view, source_hw)
     else:
         strips = (task.decode(strip[None])[0] for strip in _strips(raw, view, source_hw, through=back.through))
-    answer = torch.cat([_channels_last(strip).cpu() for strip in strips])
+    rows = Rows(source_hw[0])
+    for strip in strips:
+        rows.add(strip)
+    answer = rows.whole()
     for channel in task.lengths:
         answer[..., channel] *= width
     return answer
+
+
+class Rows:
+    """An answer that grows from top to bottom, on the CPU, channels last, without a second copy of it.
+
+    Args:
+        height: rows in all.
+    """
+
+    def __init__(self, height: int) -> None:
+        self.height, self.filled, self.answer = height, 0, torch.empty(0)
+
+    def add(self, strip: Tensor) -> None:
+        """The next rows: (n,W) or channels first, (C,n,W)."""
+        strip = _channels_last(strip)
+        if not self.filled:
+            self.answer = torch.empty((self.height, *strip.shape[1:]), dtype=strip.dtype)
+        self.answer[self.filled : self.filled + len(strip)] = strip
+        self.filled += len(strip)
+
+    def whole(self) -> Tensor:
+        """(H,W) or (H,W,C); all rows have been added."""
+        return self.answer
 
 
 def unmirror(task: Task, raw: Tensor) -> Tensor:
@@ -67,7 +93,7 @@ def _strips(raw: Tensor, view: View, source_hw: tuple[int, int], *, through: boo
     H, W = source_hw
     line = max(W, view.size[1] * abs(view.matrix[1, 1])) if through else W  # values that a row of the picture asks for
     rows = max(1, int(STRIP // (raw.shape[0] * line)))
-    return (sample(raw, view, (top, min(top + rows, H)), W, through=through) for top in range(0, H, rows))
+    return (sample(raw, view, (top, min(top + rows, H)), (0, W), through=through) for top in range(0, H, rows))
 
 
 def _late(task: Task, raw: Tensor, view: View, source_hw: tuple[int, int], blur: int) -> tuple[Tensor, View]:
@@ -93,31 +119,43 @@ def _smooth(maps: Tensor) -> Tensor:
     return F.conv2d(F.conv2d(maps, weights.view(1, 1, 1, 3)), weights.view(1, 1, 3, 1))[:, 0]
 
 
-def sample(raw: Tensor, view: View, rows: tuple[int, int], width: int, *, through: bool = False) -> Tensor:
-    """Raw (C,h,w) of a view at the source pixels of these rows: (C, rows, width), bilinear, clamped at the view's border.
+def sample(raw: Tensor, view: View, rows: tuple[int, int], columns: tuple[int, int], *, through: bool = False) -> Tensor:
+    """Raw (C,h,w) of a view at a rectangle of the picture: (C, rows, columns), bilinear, clamped at the view's border.
 
     Args:
         raw: covers the whole view.
         view: upright; x and y may be scaled apart.
         rows: first and last + 1 of the picture.
-        width: of the picture.
+        columns: likewise.
         through: by way of the network's size, of which only the lines for these rows are made.
 
     Raises:
         ValueError: the view is turned; only training looks at pictures askew.
     """
-    (H, W), m = view.size, view.matrix
+    y, x = torch.arange(*rows).double(), torch.arange(*columns).double()
+    if not through:
+        return at_points(raw, view, y, x)
+    y, x = _in_view(view, y, x)
+    (h, w), (H, W) = raw.shape[-2:], view.size
+    y = y.clamp(0, H - 1)
+    first, last = int(y.min().floor()), int(y.max().ceil())
+    lines = torch.arange(first, last + 1).double()
+    raw = _bilinear(raw, (lines + 0.5) * h / H - 0.5, (torch.arange(W).double() + 0.5) * w / W - 0.5)
+    return _bilinear(raw, y - first, x)
+
+
+def at_points(raw: Tensor, view: View, y: Tensor, x: Tensor) -> Tensor:
+    """Raw (C,h,w) of a view at lines y (n,) times columns x (m,) of the picture, pixels, any numbers: (C,n,m)."""
+    y, x = _in_view(view, y, x)
+    (h, w), (H, W) = raw.shape[-2:], view.size
+    return _bilinear(raw, (y + 0.5) * h / H - 0.5, (x + 0.5) * w / W - 0.5)  # a raw pixel is H/h by W/w pixels of the view
+
+
+def _in_view(view: View, y: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+    m = view.matrix
     if m[0, 1] or m[1, 0]:
         raise ValueError("the view is turned, and answers go back into a picture from upright views only")
-    h, w = raw.shape[-2:]
-    y, x = m[1, 1] * torch.arange(*rows).double() + m[1, 2], m[0, 0] * torch.arange(width).double() + m[0, 2]
-    if through:
-        y = y.clamp(0, H - 1)
-        first, last = int(y.min().floor()), int(y.max().ceil())
-        lines = torch.arange(first, last + 1).double()
-        raw = _bilinear(raw, (lines + 0.5) * h / H - 0.5, (torch.arange(W).double() + 0.5) * w / W - 0.5)
-        return _bilinear(raw, y - first, x)
-    return _bilinear(raw, (y + 0.5) * h / H - 0.5, (x + 0.5) * w / W - 0.5)  # a raw pixel is H/h by W/w pixels of the view
+    return m[1, 1] * y + m[1, 2], m[0, 0] * x + m[0, 2]
 
 
 def _bilinear(raw: Tensor, y: Tensor, x: Tensor) -> Tensor:

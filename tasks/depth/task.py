@@ -38,6 +38,7 @@ class Depth(Task):
     field: ClassVar[str] = "depth"
     answers: ClassVar = "map"
     framing: ClassVar[Framing] = Framing.WHOLE
+    relative: ClassVar[bool] = True
     score: ClassVar[Score] = Score("abs_rel", higher_is_better=False)
     formats: ClassVar = {"npy": "depth.npy", "png16": "depth.16.png", "exr": "depth.exr", "ply": "depth.ply"}
     by_focal: ClassVar[tuple[str, ...]] = ("ply",)

@@ -1,0 +1,176 @@
+"""One answer from many views: close views stand where they belong, without seams, and the whole shows where they do not reach."""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from shared.data.view import View
+from shared.dense import mosaic
+from shared.dense.decoder import Decoder, Spec, Statistics
+from shared.dense.frame import settle
+from shared.dense.mosaic import Close, compose, tiles
+from tasks.depth.task import Depth
+from tasks.normal.task import Normal
+from tasks.seg.task import Seg
+
+SIZE = (24, 18)
+HW = (70, 50)
+
+
+def world(y, x, channels):
+    """Smooth maps over a picture's plane: (C,n,m)."""
+    y, x = torch.as_tensor(y).double()[:, None] / 20, torch.as_tensor(x).double()[None] / 20
+    return torch.stack([torch.sin((k % 3 + 1) * y / 2 + k) + torch.cos((k % 4 + 1) * x / 3 - k) for k in range(channels)]).float()
+
+
+def seen(view, channels, stride=1):
+    """What a perfect network answers for a view."""
+    (H, W), m = view.size, view.matrix
+    y, x = (stride * (np.arange(n // stride) + 0.5) - 0.5 for n in (H, W))
+    return world((y - m[1, 2]) / m[1, 1], (x - m[0, 2]) / m[0, 0], channels)
+
+
+def test_tiles_cover_every_pixel_and_their_weights_add_up_to_one_or_more():
+    close = tiles(HW, SIZE, scale=1.0, overlap=0.25)
+    total = sum(piece.weight((0, HW[0]), HW) for piece in close)
+    assert total.min() > 1 - 1e-5
+    assert total.max() < 4.0 + 1e-5
+    assert all(piece.weight((0, HW[0]), HW).max() <= 1 for piece in close)
+
+
+def test_neighbours_that_overlap_by_just_the_ramp_add_up_to_one():
+    close = tiles((24, 18 + 13.5 * 3), SIZE, overlap=0.25)  # four tiles whose neighbours share a quarter of 18
+    hw = (24, 58)
+    assert len(close) == 4
+    torch.testing.assert_close(sum(piece.weight((0, 24), hw) for piece in close)[:, :50], torch.ones(24, 50))
+
+
+@pytest.mark.parametrize("hw", [SIZE, (10, 10), (24, 5), (1, 1)])
+def test_a_picture_that_one_tile_would_see_has_none(hw):
+    assert tiles(hw, SIZE) == []
+
+
+def test_a_tile_at_full_resolution_sees_the_pixels_themselves():
+    view = tiles(HW, SIZE, overlap=0.25)[0].view
+    np.testing.assert_allclose(view.matrix, [[1, 0, 0], [0, 1, 0]])
+
+
+def test_sides_are_the_outer_edges():
+    assert Close(View.stretch((40, 30), (24, 18)), 1).sides == pytest.approx((-0.5, -0.5, 29.5, 39.5))
+
+
+@pytest.mark.parametrize("task", [Seg(), Depth(), Normal()], ids=lambda t: t.name)
+@pytest.mark.parametrize("scale", [1.0, 0.5])
+def test_tiles_of_a_world_are_the_world(task, scale):
+    close, view = tiles(HW, SIZE, scale=scale), View.whole(HW, SIZE)
+    found = compose([task], {task.name: seen(view, task.channels)}, view, close, perfect(task), HW)[task.name]
+    truth = task.decode(world(range(HW[0]), range(HW[1]), task.channels)[None])[0]
+    truth = truth.movedim(0, -1) if truth.dim() == 3 else truth
+    if task.name == "seg":
+        assert (found == truth).float().mean() > 0.97  # of two smooth maps the larger may differ where they cross
+    else:
+        torch.testing.assert_close(found, truth, atol=0.02 if scale == 1 else 0.06, rtol=0)
+
+
+def perfect(*tasks):
+    return lambda views: [{task.name: seen(view, task.channels) for task in tasks} for view in views]
+
+
+def test_without_close_views_it_is_the_whole():
+    raw, view = torch.randn(3, 12, 9, generator=torch.Generator().manual_seed(0)), View.whole(HW, SIZE)
+    found = compose([Normal()], {"normal": raw}, view, [], perfect(), HW)["normal"]
+    torch.testing.assert_close(found, settle(Normal(), raw, view, HW))
+
+
+def test_where_close_views_do_not_reach_the_whole_shows_through():
+    task, view = Depth(), View.whole(HW, SIZE)
+    close = [Close(View.about((25, 35), 1.0, (20, 20)), 5)]
+    flat, high = torch.zeros(1, *SIZE), lambda views: [{"depth": torch.full((1, 20, 20), 7.0)} for _ in views]
+    whole = compose([Absolute()], {"depth": flat}, view, close, high, HW)["depth"]
+    assert whole[35, 25] == 7
+    assert whole[5, 5] == 0
+    assert (whole.diff(dim=0).abs().max(), whole.diff(dim=1).abs().max()) < (7 * 0.31, 7 * 0.31)  # 1.5 / ramp is the steepest
+    assert torch.equal(compose([task], {"depth": flat}, view, close, high, HW)["depth"], torch.zeros(HW))  # relative: fitted
+
+
+class Absolute(Depth):
+    relative = False
+
+
+def test_relative_depth_of_tiles_comes_in_the_scale_of_the_whole():
+    task, view = Depth(), View.whole(HW, (70, 50))
+    own = [(0.3, 2.0), (5.0, -1.0), (1.0, 0.0), (0.01, 4.0)]
+
+    def stretched(views):
+        numbers = iter(own * len(views))
+        return [{"depth": a * seen(v, 1) + b} for v, (a, b) in zip(views, numbers)]
+
+    found = compose([task], {"depth": seen(view, 1)}, view, tiles(HW, SIZE), stretched, HW)["depth"]
+    torch.testing.assert_close(found, world(range(HW[0]), range(HW[1]), 1)[0], atol=0.02, rtol=0)
+
+
+def test_a_tile_whose_depth_runs_against_the_whole_says_its_mean_only():
+    task, view = Depth(), View.whole(HW, (70, 50))
+    upside = lambda views: [{"depth": -seen(v, 1)} for v in views]
+    found = compose([task], {"depth": seen(view, 1)}, view, [Close(View.about((25, 35), 1.0, (20, 20)), 1)], upside, HW)["depth"]
+    assert found[30:40, 20:30].std() < 1e-5
+
+
+def test_views_are_answered_when_they_come_and_forgotten_after_them(monkeypatch):
+    """With tiles row by row no more than two rows of answers live at once."""
+    import weakref
+
+    alive, most = weakref.WeakSet(), 0
+
+    class Raw(dict):
+        __hash__ = object.__hash__
+
+    def watched(views):
+        nonlocal most
+        assert len(views) <= mosaic.TOGETHER
+        found = [Raw(normal=seen(view, 3)) for view in views]
+        alive.update(raw["normal"] for raw in found)
+        most = max(most, len(alive))
+        return found
+
+    hw = (300, 50)
+    close = tiles(hw, SIZE)
+    view = View.whole(hw, SIZE)
+    compose([Normal()], {"normal": seen(view, 3)}, view, close, watched, hw)
+    columns = len({piece.sides[0] for piece in close})
+    assert len(close) / columns > 6
+    assert most <= 3 * columns
+
+
+@pytest.mark.parametrize("strip", [1, 500])
+def test_strips_are_one_pass(monkeypatch, strip):
+    tasks = [Seg(), Normal()]
+    view = View.whole(HW, SIZE)
+    make = lambda: compose(tasks, perfect(*tasks)([view])[0], view, tiles(HW, SIZE), perfect(*tasks), HW)
+    at_once = make()
+    monkeypatch.setattr(mosaic, "STRIP", strip)
+    in_strips = make()
+    torch.testing.assert_close(in_strips["normal"], at_once["normal"], atol=1e-5, rtol=0)  # sums of few numbers round otherwise
+    assert (in_strips["seg"] == at_once["seg"]).float().mean() > 0.999
+
+
+def test_held_statistics_answer_a_part_as_the_whole_was_answered():
+    torch.manual_seed(0)
+    decoder = Decoder(8, 3, Spec(up=(), refine=(8, 8)), std=1.0).eval()  # pixel by pixel: only the norms see further
+    features = torch.randn(1, 8, 12, 9) * 3 + 1
+    statistics = Statistics(decoder)
+    with torch.inference_mode():
+        with statistics.as_("take"):
+            whole = decoder(features.clone())
+        part = features[..., 2:7, 3:8].clone()
+        own = decoder(part.clone())
+        with statistics.as_("hold"):
+            held = decoder(part.clone())
+        after = decoder(part.clone())
+    torch.testing.assert_close(held, whole[..., 2:7, 3:8])
+    assert F.l1_loss(own, whole[..., 2:7, 3:8]) > 0.01
+    assert torch.equal(after, own)
+    statistics.forget()
+    with torch.inference_mode(), statistics.as_("hold"):
+        assert torch.equal(decoder(part.clone()), own)  # nothing taken: its own
