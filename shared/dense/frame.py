@@ -12,6 +12,7 @@ from shared.data.view import View
 from shared.task import Task
 
 STRIP = 2**22  # raw values that one strip may hold: 16 MiB in float32
+LINES = 256  # lines of the picture in a strip, at most
 BLUR = 0.8  # deviation of one pass of `Back.blur`, pixels
 
 
@@ -92,7 +93,7 @@ def _strips(raw: Tensor, view: View, source_hw: tuple[int, int], *, through: boo
     """The picture from top to bottom, (C, some rows, W) at a time."""
     H, W = source_hw
     line = max(W, view.size[1] * abs(view.matrix[1, 1])) if through else W  # values that a row of the picture asks for
-    rows = max(1, int(STRIP // (raw.shape[0] * line)))
+    rows = min(max(1, int(STRIP // (raw.shape[0] * line))), LINES)
     return (sample(raw, view, (top, min(top + rows, H)), (0, W), through=through) for top in range(0, H, rows))
 
 
@@ -162,11 +163,14 @@ def _bilinear(raw: Tensor, y: Tensor, x: Tensor) -> Tensor:
     """Raw (C,h,w) at y (n,) times x (m,) in its own pixels, clamped at its border: (C,n,m)."""
     below, above, part = _between(y, raw.shape[-2], raw)
     left, right, across = _between(x, raw.shape[-1], raw)
-    # Widen first: raw has fewer lines than the strip, and picking columns is slow where picking lines is a copy.
+    # Widen first: raw has fewer lines than the strip. Then its lines are mixed by a product of matrices; picking them takes longer.
     first = int(below.min())
     lines = raw[:, first : int(above.max()) + 1]
     lines = torch.lerp(lines[..., left], lines[..., right], across)  # (C, few, m)
-    return torch.lerp(lines[:, below - first], lines[:, above - first], part[:, None])
+    mix, row = lines.new_zeros(len(y), lines.shape[1]), torch.arange(len(y), device=raw.device)
+    mix[row, below - first] = 1 - part
+    mix[row, above - first] += part
+    return mix @ lines
 
 
 def _between(x: Tensor, n: int, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:

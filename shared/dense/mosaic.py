@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from shared.data.view import Size, View
-from shared.dense.frame import STRIP, Rows, at_points, sample
+from shared.dense.frame import LINES, STRIP, Rows, at_points, sample
 from shared.dense.masked import scale_and_shift
 from shared.task import Task
 
@@ -126,7 +126,7 @@ def compose(
             alive += [(piece, _like(tasks, raws, piece.view, whole, view)) for piece, raws in zip(some, found)]
         for task in tasks:
             pieces = [(piece, raws[task.name]) for piece, raws in alive]
-            step = max(1, STRIP // (task.channels * W))
+            step = min(max(1, STRIP // (task.channels * W)), LINES)
             for top in range(first, last, step):
                 strip = _strip(whole[task.name], view, pieces, (top, min(top + step, last)), source_hw)
                 done[task.name].add(task.decode(strip[None])[0])

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from shared.dense.decoder import DENSE
-from shared.dense.masked import masked_mean, resize
+from shared.dense.masked import masked_mean, resize, unit
 from shared.formats import Ask, vectors
 from shared.render import colour_normals
 from shared.task import Batch, Framing, Score, Task
@@ -55,7 +55,7 @@ class Normal(Task):
         known = told(target, 1)
         target = torch.where(known[:, None], target, 0)
         raw = resize(raw, target.shape[-2:])
-        cosine = (F.normalize(raw, dim=1, eps=1e-6) * target).sum(1)
+        cosine = (unit(raw) * target).sum(1)
         terms = {
             "l1": self.l1 * masked_mean((raw - target).abs().sum(1), known),
             "cosine": self.cosine * masked_mean(1 - cosine, known),
@@ -66,7 +66,7 @@ class Normal(Task):
 
     def decode(self, raw: Tensor) -> Tensor:
         """(B,3,h,w) -> (B,3,h,w) of unit length."""
-        return F.normalize(raw, dim=1, eps=1e-6)
+        return unit(raw)
 
     def measure(self, answer: Tensor, truth: Mapping[str, Tensor]) -> Tensor:
         """Over known pixels (H,W,3): their number, sum of angles, sum of squares, then how many angles fall into each bin."""

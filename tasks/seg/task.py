@@ -93,7 +93,7 @@ class Seg(Task):
     def decode(self, raw: Tensor) -> Tensor:
         """(B,C,h,w) -> (B,h,w) uint8 class ids, or (B,C,h,w) probabilities if `soft`."""
         raw = self._adjusted(raw)
-        return raw.softmax(1) if self.soft else raw.argmax(1).to(torch.uint8)
+        return raw.softmax(1) if self.soft else _largest(raw)
 
     def _adjusted(self, raw: Tensor) -> Tensor:
         weights = self.vocabulary.weights if self.weighted and self.undo else None
@@ -170,6 +170,18 @@ class Seg(Task):
 
     def render(self, image: np.ndarray, answer: np.ndarray) -> np.ndarray:
         return overlay_labels(image, likeliest(answer).astype(np.uint8), np.asarray(self.vocabulary.colours, np.uint8))
+
+
+def _largest(raw: Tensor) -> Tensor:
+    """The first of the largest channels: (B,C,h,w) -> (B,h,w) uint8. As argmax, which takes processors three times as long."""
+    if raw.is_cuda:
+        return raw.argmax(1).to(torch.uint8)
+    most, at = raw[:, 0].clone(), torch.zeros_like(raw[:, 0], dtype=torch.float32)
+    for channel in range(1, raw.shape[1]):
+        values = raw[:, channel]
+        at = torch.where(values > most, float(channel), at)
+        torch.maximum(most, values, out=most)
+    return at.to(torch.uint8)
 
 
 def likeliest(answer: Any) -> Any:

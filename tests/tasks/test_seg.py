@@ -194,3 +194,9 @@ def test_the_tables_that_come_with_us_have_their_classes(labels, count):
 def test_a_table_that_is_not_there_is_told():
     with pytest.raises(ValueError, match="no table 'sapiens'; choose one of"):
         _ = Seg(labels="sapiens").vocabulary
+
+
+def test_the_answer_is_the_first_of_the_largest():
+    raw = torch.randint(0, 4, (2, 28, 9, 7), generator=torch.Generator().manual_seed(0)).float()
+    first = (raw == raw.amax(1, keepdim=True)).float().cumsum(1).eq(0).sum(1)
+    assert torch.equal(Seg().decode(raw), first.to(torch.uint8))

@@ -6,10 +6,11 @@ from dataclasses import fields, replace
 
 import pytest
 import torch
+import torch.nn.functional as F
 from safetensors.torch import load_file
 
 from shared.dense import decoder as rows
-from shared.dense.decoder import DENSE, DEPTH, HEATMAP, Decoder, Spec
+from shared.dense.decoder import DENSE, DEPTH, HEATMAP, Decoder, NormSiLU, Spec
 
 SMALL = Spec(up=(8, 8), refine=(8,))
 SCALE = {"convs": (6, 4), "hidden": (5,), "grid": (2, 1)}
@@ -205,3 +206,14 @@ def test_each_channel_may_begin_with_a_number_of_its_own():
 def test_nothing_of_a_norm_is_in_the_weights(spec):
     layer = re.compile(r"(stem\.0|(up|refine|scale_convs)\.\d\.0|scale_mlp\.[024]|last)\.(weight|bias)")
     assert all(layer.fullmatch(name) for name in Decoder(16, 4, spec).state_dict())
+
+
+@pytest.mark.parametrize(("dtype", "near"), [(torch.float32, 1e-5), (torch.bfloat16, 0.05)])
+@pytest.mark.parametrize(("mean", "deviation"), [(0, 1), (30, 1), (3, 20)])
+def test_the_norm_without_gradient_is_the_definition(dtype, near, mean, deviation):
+    maps = (torch.randn(2, 3, 90, 70, generator=torch.Generator().manual_seed(0)) * deviation + mean).to(dtype)
+    exact = maps.double()
+    variance, middle = torch.var_mean(exact, (2, 3), correction=0, keepdim=True)
+    with torch.inference_mode():
+        found = NormSiLU()(maps)
+    torch.testing.assert_close(found.double(), F.silu((exact - middle) / (variance + 1e-5).sqrt()), atol=near, rtol=0)

@@ -67,7 +67,7 @@ def test_strips_are_one_pass(monkeypatch, task, strip):
     raw, view, hw = random(task.channels, 16, 12), View.whole((71, 40), (32, 24)), (71, 40)
     whole = settle(task, raw, view, hw)
     monkeypatch.setattr(frame, "STRIP", strip)
-    assert torch.equal(settle(task, raw, view, hw), whole)
+    torch.testing.assert_close(settle(task, raw, view, hw), whole, atol=1e-5, rtol=1e-5)  # sums of a few numbers, in other orders
 
 
 class Largest(TorchDispatchMode):

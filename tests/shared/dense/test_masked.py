@@ -2,8 +2,9 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 
-from shared.dense.masked import capped, masked_mean, resize, scale_and_shift
+from shared.dense.masked import capped, masked_mean, resize, scale_and_shift, unit
 
 
 def test_a_mean_is_over_what_is_known():
@@ -65,3 +66,13 @@ def test_a_constant_answer_is_fitted_by_the_mean_and_nothing_by_zero():
     truth, known = torch.tensor([[1.0, 3.0]]), torch.ones(1, 2, dtype=torch.bool)
     assert [x.item() for x in scale_and_shift(torch.full((1, 2), 0.1), truth, known)] == [0, 2]
     assert [x.item() for x in scale_and_shift(truth, truth, ~known)] == [0, 0]
+
+
+def test_unit_vectors_are_those_of_torch_and_so_are_their_gradients():
+    vectors = torch.randn(2, 3, 5, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    vectors[0, :, 0, 0] = 0
+    ours, theirs = (vectors.clone().requires_grad_() for _ in range(2))
+    (unit(ours) ** 3).sum().backward()
+    (F.normalize(theirs, dim=1, eps=1e-6) ** 3).sum().backward()
+    torch.testing.assert_close(unit(vectors), F.normalize(vectors, dim=1, eps=1e-6))
+    torch.testing.assert_close(ours.grad, theirs.grad)

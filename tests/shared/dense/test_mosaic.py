@@ -1,5 +1,7 @@
 """One answer from many views: close views stand where they belong, without seams, and the whole shows where they do not reach."""
 
+import weakref
+
 import numpy as np
 import pytest
 import torch
@@ -112,15 +114,13 @@ def test_relative_depth_of_tiles_comes_in_the_scale_of_the_whole():
 
 def test_a_tile_whose_depth_runs_against_the_whole_says_its_mean_only():
     task, view = Depth(), View.whole(HW, (70, 50))
-    upside = lambda views: [{"depth": -seen(v, 1)} for v in views]
-    found = compose([task], {"depth": seen(view, 1)}, view, [Close(View.about((25, 35), 1.0, (20, 20)), 1)], upside, HW)["depth"]
+    close = [Close(View.about((25, 35), 1.0, (20, 20)), 1)]
+    found = compose([task], {"depth": seen(view, 1)}, view, close, lambda v: [{"depth": -seen(one, 1)} for one in v], HW)["depth"]
     assert found[30:40, 20:30].std() < 1e-5
 
 
 def test_views_are_answered_when_they_come_and_forgotten_after_them(monkeypatch):
-    """With tiles row by row no more than two rows of answers live at once."""
-    import weakref
-
+    """With tiles row by row no more than two rows of answers live at once, and one that is being made."""
     alive, most = weakref.WeakSet(), 0
 
     class Raw(dict):
@@ -147,7 +147,10 @@ def test_views_are_answered_when_they_come_and_forgotten_after_them(monkeypatch)
 def test_strips_are_one_pass(monkeypatch, strip):
     tasks = [Seg(), Normal()]
     view = View.whole(HW, SIZE)
-    make = lambda: compose(tasks, perfect(*tasks)([view])[0], view, tiles(HW, SIZE), perfect(*tasks), HW)
+
+    def make():
+        return compose(tasks, perfect(*tasks)([view])[0], view, tiles(HW, SIZE), perfect(*tasks), HW)
+
     at_once = make()
     monkeypatch.setattr(mosaic, "STRIP", strip)
     in_strips = make()
