@@ -144,7 +144,7 @@ class NormSiLU(nn.Module):
             mean, scale = self.taken
             x = x.sub_(mean.to(x.dtype))
         else:
-            # Line by line, then over lines: torch.var_mean takes six times as long as all of this, reducing to another type likewise.
+            # Line by line, then over lines: torch.var_mean takes six times as long, and so does reducing to another type.
             mean = (x.sum(3).double().mean(2) / x.shape[3])[..., None, None]
             x = x.sub_(mean.to(x.dtype))
             square = torch.linalg.vector_norm(x, dim=3).double().square().mean(2)[..., None, None] / x.shape[3]
