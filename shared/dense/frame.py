@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from shared.data.view import View
+from shared.dense.canonical import metres_per_canonical
 from shared.task import Task
 
 STRIP = 2**22  # raw values that one strip may hold: 16 MiB in float32
@@ -32,11 +33,13 @@ class Back(NamedTuple):
 DIRECT = Back()
 
 
-def settle(task: Task, raw: Tensor, view: View, source_hw: tuple[int, int], back: Back = DIRECT) -> Tensor:
+def settle(
+    task: Task, raw: Tensor, view: View, source_hw: tuple[int, int], back: Back = DIRECT, *, focal_px: float | None = None
+) -> Tensor:
     """One view's raw answer (C,h,w) -> the answer for the picture: map (H,W,...) or points (K,3), on the CPU.
 
     Maps are resampled and decoded in horizontal strips: beside the answer itself the peak is a strip, whatever the number of
-    classes and of pixels.
+    classes and of pixels. `focal_px` is the picture's, for tasks that answer metres by it; None: the usual one of canonical.py.
     """
     raw = raw.float()
     if task.answers == "points":
@@ -50,7 +53,7 @@ def settle(task: Task, raw: Tensor, view: View, source_hw: tuple[int, int], back
     answer = torch.cat([_channels_last(strip).cpu() for strip in strips])
     for channel in task.lengths:
         answer[..., channel] *= width
-    return answer
+    return answer.mul_(metres_per_canonical(source_hw, width, focal_px=focal_px)) if task.canonical else answer
 
 
 def unmirror(task: Task, raw: Tensor) -> Tensor:

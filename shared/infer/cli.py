@@ -16,6 +16,7 @@ import torch
 from tqdm import tqdm
 
 from shared.data.photo import Found, find_photos, read_photo
+from shared.dense.canonical import USUAL_VIEW_DEG
 from shared.formats import Ask
 from shared.infer.predictor import Predictor
 from shared.infer.writer import exr_is_there, write
@@ -58,12 +59,17 @@ def infer(only: type[Task] | None = None) -> None:
     parser.add_argument("--precision", default="auto", metavar="KIND", help="fp32 or bf16 (auto: bf16 on GPUs that have it)")
     parser.add_argument("--compile", action="store_true", help="compile the network first: pays from a few dozen photos on")
     parser.add_argument("--formats", default="", metavar="A,B", help="files to write instead of the usual ones: " + _formats(only))
-    parser.add_argument("--focal", type=float, metavar="PX", help="focal length in pixels of the photos, for a cloud from depth")
+    parser.add_argument(
+        "--focal",
+        type=float,
+        metavar="PX",
+        help="focal length in pixels of the photos: for metric depth, and for a cloud from depth",
+    )
     parser.add_argument(
         "--span",
         default="2,3",
         metavar="NEAR,FAR",
-        help="metres at which that cloud puts the nearest and the farthest (default: %(default)s; a guess)",
+        help="metres at which a cloud of relative depth puts the nearest and the farthest (default: %(default)s; a guess)",
     )
     parser.add_argument("--no-render", action="store_true", help="write answers only, no pictures of them")
     arguments = parser.parse_intermixed_args()  # settings may stand before and after options
@@ -115,7 +121,8 @@ def run(
         try:
             image = read_photo(found.path)
             given = (boxes or {}).get(found.path.name)
-            answers = predictor(image, boxes=None if given is None else np.asarray(given, np.float32).reshape(-1, 4))
+            boxed = None if given is None else np.asarray(given, np.float32).reshape(-1, 4)
+            answers = predictor(image, boxes=boxed, focal_px=ask.focal_px)
             for task in predictor.tasks:  # one picture at a time: at 4K each takes a hundred megabytes
                 write(out, found.name, task.asked(answers[task.name], ask))
                 if render:
@@ -147,6 +154,13 @@ def _check(ask: Ask, tasks: Sequence[Task]) -> None:
             raise ValueError(f"{needy[0]} of {task.name} needs a focal length; pass --focal with that of the photos, in pixels")
     if ask.focal_px is not None and not 0 < ask.focal_px < inf:
         raise ValueError(f"--focal {ask.focal_px:g} is no focal length; write a positive number of pixels")
+    if ask.focal_px is None and (metric := [task.name for task in tasks if task.canonical]):
+        log.warning(
+            "%s is answered in metres without --focal: as if the photos were seen by a lens of %g degrees across the diagonal; "
+            "true distances are to these as the true focal length is to that one",
+            ", ".join(metric),
+            USUAL_VIEW_DEG,
+        )
     if "exr" in ask.formats and not exr_is_there():
         raise ValueError("this build of OpenCV cannot write .exr files; ask for npy, or install one that has OpenEXR")
 

@@ -106,12 +106,14 @@ class Predictor:
             raise ValueError(f"{said} answers {', '.join(names)}, not {', '.join(sorted(missing))}; give a checkpoint of that task")
         return cls(model, size=size, device=device, only=only, **options)
 
-    def __call__(self, image: np.ndarray, *, boxes: np.ndarray | None = None) -> Answers:
+    def __call__(self, image: np.ndarray, *, boxes: np.ndarray | None = None, focal_px: float | None = None) -> Answers:
         """One picture's answers by task name.
 
         Args:
             image: (H,W,3) uint8 RGB.
             boxes: (P,4) x0 y0 x1 y1 px, the people for tasks that look at one person at a time; None: the whole picture is one.
+            focal_px: focal length in pixels of the picture, which metric depth needs; None: as a lens of 75 degrees across the
+                diagonal has it, and metres are wrong by as much as that is.
 
         Returns:
             Maps at the picture's size; points (K,3), or (P,K,3) where boxes are given.
@@ -129,7 +131,7 @@ class Predictor:
         answers: Answers = {}
         for (look, per_person), tasks in alike.items():
             if not per_person or boxes is None:
-                answers |= self._look(image, look, tasks)
+                answers |= self._look(image, look, tasks, focal_px=focal_px)
                 continue
             people = [self._look(image, look, tasks, box) for box in boxes]  # one by one: memory does not grow with their number
             for task in tasks:
@@ -138,7 +140,9 @@ class Predictor:
         return {task.name: answers[task.name] for task in self.tasks}
 
     @torch.inference_mode()
-    def _look(self, image: np.ndarray, look: Look, tasks: Sequence[Task], box: np.ndarray | None = None) -> Answers:
+    def _look(
+        self, image: np.ndarray, look: Look, tasks: Sequence[Task], box: np.ndarray | None = None, *, focal_px: float | None = None
+    ) -> Answers:
         """Answers of one view."""
         hw = (image.shape[0], image.shape[1])
         view = view_of(look, hw, box, self.size)
@@ -148,7 +152,10 @@ class Predictor:
         if look.flip:
             mirrored = self._raw(batch.flip(-1), tasks)
             raw = {task.name: raw[task.name].add_(unmirror(task, mirrored.pop(task.name))).mul_(0.5) for task in tasks}
-        return {task.name: settle(task, raw.pop(task.name)[0], view, hw, self.presets[task.name].back).numpy() for task in tasks}
+        return {
+            task.name: settle(task, raw.pop(task.name)[0], view, hw, self.presets[task.name].back, focal_px=focal_px).numpy()
+            for task in tasks
+        }
 
     def _raw(self, batch: torch.Tensor, tasks: Sequence[Task]) -> dict[str, torch.Tensor]:
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not None):
