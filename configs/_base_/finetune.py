@@ -18,6 +18,7 @@ weights = dict()  # task -> factor of its losses
 
 train = dict(shards="data/humans/train")
 val = dict(shards="data/humans/val", limit=None)
+derive = None  # ["normal"]: samples that hold depth and a camera but no normals get those of their depth
 framing = None  # whole, boxes; None: as the tasks want it
 jitter = dict(type=Jitter)
 backdrops = None  # dict(type=Backdrops, photos="folder"): people before other places

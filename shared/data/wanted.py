@@ -1,10 +1,11 @@
 """What a model needs of a sample: which fields, and in whose vocabulary."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import cached_property
 
 import numpy as np
 
+from shared.data import surface
 from shared.data.fields import FIELDS, MAPS, Sample
 from shared.data.shards import DamagedSample, Shards
 from shared.data.view import Size
@@ -12,6 +13,9 @@ from shared.vocabulary import Vocabulary
 
 UNKNOWN_LABEL = int(FIELDS["seg"].unknown)
 PROBED = 64  # samples looked at before a field is declared missing
+DERIVED: Mapping[str, tuple[tuple[str, ...], Callable[..., np.ndarray]]] = {  # field -> the fields it follows from, and how
+    "normal": (("depth", "intrinsics"), surface.normals),
+}
 
 
 class Wanted:
@@ -20,10 +24,20 @@ class Wanted:
     Data name their own classes and points; `translate` maps them onto the model's by name, so that data sets with different
     labels train one model: a class that the model does not know becomes unknown, as does a point that the data lack. A vocabulary
     may know other data's names (`also`); several of their classes may be one of the model's.
+
+    Args:
+        fields: the wanted ones.
+        derive: those of them, of DERIVED, that are computed for samples that lack them but hold what they follow from.
+
+    Raises:
+        ValueError: a field cannot be computed from others.
     """
 
-    def __init__(self, fields: Mapping[str, Vocabulary | None]) -> None:
+    def __init__(self, fields: Mapping[str, Vocabulary | None], *, derive: Collection[str] = ()) -> None:
         self.fields = dict(fields)
+        if wrong := sorted(set(derive) - set(DERIVED)):
+            raise ValueError(f"{wrong[0]!r} does not follow from other fields of a sample; {' and '.join(DERIVED)} can be derived")
+        self.derive = tuple(name for name in derive if name in self.fields)
         self._maps: dict[str, np.ndarray] = {}
         self._classes: dict[str, int] = {}
 
@@ -33,10 +47,10 @@ class Wanted:
         Raises:
             ValueError: no sample has a wanted field, or none of its names is known to the model.
         """
-        bound = Wanted(self.fields)
+        bound = Wanted(self.fields, derive=self.derive)
         held = set().union(*(shards.fields(i) for i in np.linspace(0, len(shards) - 1, min(PROBED, len(shards)), dtype=int)))
         for name, vocabulary in self.fields.items():
-            if name not in held:
+            if name not in held and not (name in self.derive and held.issuperset(DERIVED[name][0])):
                 raise ValueError(f"no sample has the field {name!r} that the task needs; the shards hold {', '.join(sorted(held))}")
             names = shards.names.get(name)
             if FIELDS[name].kind == "label" and (words := names or (vocabulary.names if vocabulary else None)):
@@ -62,7 +76,13 @@ class Wanted:
         Raises:
             DamagedSample: its bytes are not what was written, or it holds a label that nothing names.
         """
-        sample = shards.read(i, only=only)
+        sources = {source for name in self.derive if name in only for source in DERIVED[name][0]}
+        sample = shards.read(i, only={*only, *sources})
+        for name in self.derive:
+            fields, compute = DERIVED[name]
+            if name in only and name not in sample and sample.keys() >= set(fields):
+                sample[name] = compute(*(sample[field] for field in fields))
+        sample = {name: value for name, value in sample.items() if name in only}
         for name in self._classes.keys() & sample.keys():
             if (stray := beyond(sample[name], self._classes[name])) is not None:
                 told = f"{name!r} of {shards.where(i)} holds the label {stray}, but only {self._classes[name]} classes are named"

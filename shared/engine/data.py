@@ -11,10 +11,10 @@ from shared.data.wanted import Wanted
 from shared.task import Framing, Task
 
 
-def wanted(tasks: Sequence[Task]) -> Wanted:
-    """The fields that supervise these tasks, in their vocabularies."""
+def wanted(tasks: Sequence[Task], *, derive: Sequence[str] | None = None) -> Wanted:
+    """The fields that supervise these tasks, in their vocabularies; `derive` as the config has it."""
     also = {name: None for task in tasks for name in task.also}
-    return Wanted(also | {task.field: task.vocabulary for task in tasks})
+    return Wanted(also | {task.field: task.vocabulary for task in tasks}, derive=derive or ())
 
 
 def framing(tasks: Sequence[Task], given: str | None = None) -> str:
@@ -27,7 +27,7 @@ def training(config: Mapping[str, Any], tasks: Sequence[Task], size: Size) -> St
     return Stream(
         config["train"]["shards"],
         size=size,
-        wanted=wanted(tasks),
+        wanted=wanted(tasks, derive=config.get("derive")),
         framing=framing(tasks, config.get("framing")),
         jitter=build(config["jitter"]),
         backdrops=build(config["backdrops"]),
@@ -46,4 +46,5 @@ def validation(config: Mapping[str, Any], tasks: Sequence[Task], size: Size) -> 
     if not tasks or config.get("val") is None:
         return None
     how = framing(tasks, config.get("framing"))
-    return Indexed(config["val"]["shards"], size=size, wanted=wanted(tasks), framing=how, limit=config["val"].get("limit"))
+    fields = wanted(tasks, derive=config.get("derive"))
+    return Indexed(config["val"]["shards"], size=size, wanted=fields, framing=how, limit=config["val"].get("limit"))

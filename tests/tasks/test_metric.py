@@ -224,7 +224,7 @@ def test_a_network_that_saw_many_lenses_answers_metres_when_it_is_told_the_focal
         torch.manual_seed(0)
         model = DenseModel(ViT("nano", image_hw=(32, 24), patch=8), [METRIC], decoder=Spec(up=(16,), refine=()))
         optimiser = torch.optim.Adam(model.parameters(), lr=2e-3)
-        for step in range(60):
+        for step in range(40):
             cost = model.losses(disks(16, seed=1 + step))["loss/depth/silog"]
             optimiser.zero_grad()
             cost.backward()
