@@ -41,17 +41,21 @@ class Wanted:
         self._maps: dict[str, np.ndarray] = {}
         self._classes: dict[str, int] = {}
 
-    def over(self, shards: Shards) -> "Wanted":
-        """The same, bound to the names of these shards.
+    def over(self, shards: Shards, *, beside: Collection[str] = ()) -> "Wanted":
+        """The same, bound to the names of these shards, which may lack the fields that others `beside` them hold.
 
         Raises:
             ValueError: no sample has a wanted field, or none of its names is known to the model.
         """
         bound = Wanted(self.fields, derive=self.derive)
-        held = set().union(*(shards.fields(i) for i in np.linspace(0, len(shards) - 1, min(PROBED, len(shards)), dtype=int)))
+        found = self.found_in(shards)
         for name, vocabulary in self.fields.items():
-            if name not in held and not (name in self.derive and held.issuperset(DERIVED[name][0])):
-                raise ValueError(f"no sample has the field {name!r} that the task needs; the shards hold {', '.join(sorted(held))}")
+            if name not in found and name in beside:
+                continue
+            if name not in found:
+                raise ValueError(
+                    f"no sample has the field {name!r} that the task needs; the shards hold {', '.join(sorted(found))}"
+                )
             names = shards.names.get(name)
             if FIELDS[name].kind == "label" and (words := names or (vocabulary.names if vocabulary else None)):
                 bound._classes[name] = len(words)
@@ -59,6 +63,11 @@ class Wanted:
                 continue
             bound._maps[name] = _translation(name, names, vocabulary)
         return bound
+
+    def found_in(self, shards: Shards) -> set[str]:
+        """The fields that some samples hold, and those that follow from them."""
+        found = held(shards)
+        return found | {name for name in self.derive if found.issuperset(DERIVED[name][0])}
 
     @property
     def reads(self) -> set[str]:
@@ -74,7 +83,7 @@ class Wanted:
         """Sample i of the shards, in the model's vocabulary.
 
         Raises:
-            DamagedSample: its bytes are not what was written, or it holds a label that nothing names.
+            DamagedSample: its bytes are not what was written, or it holds a label that nothing names, or a box of nobody.
         """
         sources = {source for name in self.derive if name in only for source in DERIVED[name][0]}
         sample = shards.read(i, only={*only, *sources})
@@ -83,6 +92,10 @@ class Wanted:
             if name in only and name not in sample and sample.keys() >= set(fields):
                 sample[name] = compute(*(sample[field] for field in fields))
         sample = {name: value for name, value in sample.items() if name in only}
+        if "box" in sample and "image" in sample and (wrong := misplaced(sample["box"], sample["image"].shape)):
+            raise DamagedSample(
+                f"'box' of {shards.where(i)}, {sample['box'].tolist()}, {wrong}; repair it and pack the sample again"
+            )
         for name in self._classes.keys() & sample.keys():
             if (stray := beyond(sample[name], self._classes[name])) is not None:
                 told = f"{name!r} of {shards.where(i)} holds the label {stray}, but only {self._classes[name]} classes are named"
@@ -111,6 +124,20 @@ class Wanted:
         if field.kind == "points":
             return np.zeros((len(vocabulary) if vocabulary else 0, 3), np.float32)
         return np.full((*size, *field.trailing) if name in MAPS else field.trailing, field.unknown, field.dtype)
+
+
+def held(shards: Shards) -> set[str]:
+    """The fields of some samples, from the first to the last."""
+    return set().union(*(shards.fields(i) for i in np.linspace(0, len(shards) - 1, min(PROBED, len(shards)), dtype=int)))
+
+
+def misplaced(box: np.ndarray, image_hw: tuple[int, ...]) -> str | None:
+    """What is wrong with x0 y0 x1 y1 px in a picture of (H,W), in words, or None; one that is not finite is unknown, not wrong."""
+    x0, y0, x1, y1 = box
+    if x1 < x0 or y1 < y0:
+        return "ends before it begins"
+    outside = x1 <= -0.5 or y1 <= -0.5 or x0 >= image_hw[1] - 0.5 or y0 >= image_hw[0] - 0.5
+    return "lies outside the picture" if outside else None
 
 
 def beyond(labels: np.ndarray, classes: int) -> int | None:
