@@ -112,7 +112,7 @@ class Jitter:
     """How far a training view may stray from the plain one.
 
     Args:
-        scale: factor, drawn log-uniformly between the two.
+        scale: factor, drawn log-uniformly between the two: as often half as large as twice as large.
         degrees: turned by up to this much either way.
         shift: moved by up to this share of the view's height and width.
         flip: probability of a mirror image.
@@ -124,6 +124,7 @@ class Jitter:
             about that of the plain view: Sapiens' configs for pose. Otherwise all within the limits is equally likely.
         fewest: so many of the known points stay in the view, or all where there are fewer, or another view is drawn, ten in all
             (Sapiens' configs draw another person: 8, for COCO's 17 points 3); 0 takes the first.
+        even: the factor is drawn evenly between the two instead, as in Sapiens' configs for dense tasks.
     """
 
     scale: tuple[float, float] = (0.75, 1.5)
@@ -135,6 +136,7 @@ class Jitter:
     moved: float = 1.0
     bell: bool = False
     fewest: int = 0
+    even: bool = False
 
     def __call__(self, view: View, rng: np.random.Generator) -> View:
         """Another view of what `view` shows: same size, near its middle."""
@@ -153,7 +155,7 @@ class Jitter:
 
     def _factor(self, rng: np.random.Generator) -> float:
         if not self.bell:
-            return float(np.exp(rng.uniform(*np.log(self.scale))))
+            return float(rng.uniform(*self.scale) if self.even else np.exp(rng.uniform(*np.log(self.scale))))
         part = float(self._strayed(rng.uniform(-1, 1, 1), 1.0)[0])
         least, most = self.scale
         return 1 / (1 + part * (1 / least - 1 if part > 0 else 1 - 1 / most))

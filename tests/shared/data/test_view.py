@@ -107,6 +107,13 @@ def test_a_jitter_stays_within_its_limits_and_reaches_them():
     assert 29 < np.abs(degrees).max() <= 30 + 1e-9
 
 
+def test_an_even_scale_is_as_often_in_one_part_of_its_range_as_in_another():
+    plain, jitter = View.whole((64, 48), SIZE), replace(STILL, scale=(0.2, 2.0), even=True)
+    scales = np.array([jitter(plain, np.random.default_rng(seed)).scale for seed in range(2000)])
+    assert 0.2 <= scales.min() < 0.21 < 1.99 < scales.max() <= 2
+    assert np.quantile(scales, [0.25, 0.5, 0.75]) == pytest.approx([0.65, 1.1, 1.55], abs=0.05)
+
+
 def test_no_jitter_is_no_change():
     plain = View.whole((200, 300), SIZE)
     same = STILL(plain, np.random.default_rng(0))
