@@ -44,13 +44,17 @@ def settle(
     raw = raw.float()
     if task.answers == "points":
         return _points(task.decode(raw[None])[0], view, raw.shape[-2:])
-    width = view.size[1] / abs(view.matrix[0, 0])  # of the view, in pixels of the picture
     if back.late:
-        answer, view = _late(task, raw, view, source_hw, back.blur)
-        strips = _strips(answer, view, source_hw)
+        strips = _strips(*_late(task, raw, view, source_hw, back.blur), source_hw)
     else:
         strips = (task.decode(strip[None])[0] for strip in _strips(raw, view, source_hw, through=back.through))
     answer = torch.cat([_channels_last(strip).cpu() for strip in strips])
+    return counted(task, answer, view, source_hw, focal_px=focal_px)
+
+
+def counted(task: Task, answer: Tensor, view: View, source_hw: tuple[int, int], *, focal_px: float | None = None) -> Tensor:
+    """The answer to a view, (H,W,...) at the picture's size, in the units of the picture: pixels, and metres. Changes `answer`."""
+    width = view.size[1] / abs(view.matrix[0, 0])  # of the view, in pixels of the picture
     for channel in task.lengths:
         answer[..., channel] *= width
     return answer.mul_(metres_per_canonical(source_hw, width, focal_px=focal_px)) if task.canonical else answer

@@ -128,10 +128,12 @@ def test_no_jitter_is_no_change():
     assert (same.size, same.flip) == (SIZE, False)
 
 
-CHANGES = {"scale": (0.5, 0.6), "degrees": 60.0, "shift": 0.3, "flip": 1.0, "turned": 0.0, "moved": 0.0, "bell": True}
+CHANGES = {"scale": (0.5, 0.6), "degrees": 60.0, "shift": 0.3, "flip": 1.0, "turned": 0.0, "moved": 0.0, "bell": True, "even": True}
 
 
-@pytest.mark.parametrize("field", [f.name for f in fields(Jitter) if f.name not in ("largest", "fewest")])  # which tests of the stream see
+@pytest.mark.parametrize(
+    "field", [f.name for f in fields(Jitter) if f.name not in ("largest", "fewest")]
+)  # which tests of the stream see
 def test_every_limit_changes_the_view(field):
     plain, changed = View.whole((200, 300), SIZE), replace(Jitter(), **{field: CHANGES[field]})
     pairs = [[jitter(plain, np.random.default_rng(seed)).matrix for jitter in (Jitter(), changed)] for seed in range(4)]

@@ -10,6 +10,7 @@ import pytest
 from shared.data.photo import read_photo
 from shared.data.shards import Shards
 from shared.dense.canonical import usual_focal_px
+from shared.engine.evaluate import evaluate
 from shared.engine.launch import train
 from shared.formats import read_levels
 from shared.infer.cli import infer
@@ -21,9 +22,10 @@ HW = (64, 48)
 
 
 @pytest.fixture(scope="module")
-def metric(tiny, tmp_path_factory) -> Path:
-    """The checkpoint of a model that answers metric depth, after two iterations."""
-    return train(tiny("depth", tmp_path_factory.mktemp("runs") / "metric", "tasks.0.metric=True", "iters=2"))
+def metric(tiny, small_shards, tmp_path_factory) -> Path:
+    """The checkpoint of a model that answers metric depth, after two iterations, a validation and a preview."""
+    looks = f"val={{'shards': '{small_shards}', 'limit': 3}}", "val_every=2", "preview=2"
+    return train(tiny("depth", tmp_path_factory.mktemp("runs") / "metric", "tasks.0.metric=True", "iters=2", *looks))
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +57,21 @@ def test_twice_the_focal_length_is_twice_as_far_and_none_is_the_usual_one(metric
     predictor = Predictor.load(metric, device="cpu")
     np.testing.assert_array_equal(predictor(read_photo(photo), focal_px=40.0)["depth"], depth["short"])
     np.testing.assert_array_equal(predictor(read_photo(photo))["depth"], depth["none"])
+
+
+def test_what_is_trained_in_metres_is_previewed_and_scored_in_metres(metric, small_shards, monkeypatch, capsys):
+    assert list((metric.parent / "preview").glob("*.jpg"))
+    shards = f"val.shards={small_shards}", f"train.shards={small_shards}", "device=cpu", "val.limit=3"
+    monkeypatch.setattr(sys, "argv", ["evaluate.py", "configs/depth/synthetic_nano.py", "--checkpoint", str(metric), *shards])
+    evaluate(only=Depth)
+    lines = capsys.readouterr().out.splitlines()
+    table = {
+        line.split("  ")[0]: line.split()[-8:] for line in lines if line.startswith(("as answered", "median", "scale and shift"))
+    }
+    assert list(table) == ["as answered", "median", "scale and shift"]
+    main = next(line for line in lines if line.startswith("depth/abs_rel *")).split()
+    assert main[2] == table["as answered"][0], "the main score is of metres as they were answered"
+    assert float(main[3]) > 0.05, "one canonical distance for all, which knows the focal length, is not exact"
 
 
 def test_levels_and_clouds_are_in_metres(metric, photo, tmp_path, monkeypatch):
