@@ -34,8 +34,8 @@ class Ask(NamedTuple):
 
     Attributes:
         formats: names; a task that has none of them writes what it writes anyway.
-        focal_px: focal length in pixels of the photo, for clouds of what is only known up to scale.
-        span_m: metres at which such a cloud puts the nearest (0) and the farthest (1) relative depth. A guess, not a measurement.
+        focal_px: focal length in pixels of the photo, for metric depth and for clouds.
+        span_m: metres at which a cloud of relative depth puts the nearest (0) and the farthest (1). A guess, not a measurement.
         about: the picture that was answered, for files that say so; None: nothing is known of it.
     """
 
@@ -59,16 +59,18 @@ class Png(NamedTuple):
     text: Mapping[str, str] = {}
 
 
-def levels(values: np.ndarray) -> Png:
+def levels(values: np.ndarray, *, unit: str | None = None) -> Png:
     """Numbers (H,W) float as 16-bit levels from the smallest to the largest; `value = offset + scale * level`, level 0 unknown.
 
-    The file says scale and offset itself. A round trip is off by at most half a scale: 1 / 131068 of the range.
+    The file says scale and offset itself, and the unit if there is one. A round trip is off by at most half a scale: 1 / 131068 of
+    the range.
     """
     known = np.isfinite(values)
     low, high = (float(values[known].min()), float(values[known].max())) if known.any() else (0.0, 0.0)
     scale = (high - low) / (2**16 - 2) or 1.0
     pixels = np.where(known, 1 + np.rint((np.where(known, values, low).astype(np.float64) - low) / scale), UNKNOWN)
     says = {"scale": repr(scale), "offset": repr(low - scale), "formula": "value = offset + scale * level; level 0 is unknown"}
+    says |= {"unit": unit} if unit else {}
     return Png(pixels.astype(np.uint16), text=says)
 
 

@@ -43,10 +43,11 @@ class Task(ABC):
 
     name: ClassVar[str]  # key of the decoder in every checkpoint
     field: ClassVar[str]  # the field of a sample that supervises it
-    also: ClassVar[tuple[str, ...]] = ()  # further fields that its loss and its measurements need
+    also: tuple[str, ...] = ()  # further fields that its loss and its measurements need
     answers: ClassVar[Literal["map", "points"]]  # one answer per pixel, or a list of points
     lengths: ClassVar[tuple[int, ...]] = ()  # channels of a decoded map that count widths of the view; answers count pixels
-    relative: ClassVar[bool] = False  # the raw answer is known up to scale and shift within a view
+    relative: bool = False  # the raw answer is known up to scale and shift within a view
+    canonical: bool = False  # a decoded map is metres for a focal length of one width of the view; answers are for the picture's
     odd: ClassVar[tuple[int, ...]] = ()  # channels of the raw answer that change their sign in a mirror image
     framing: ClassVar[Framing]
     score: ClassVar[Score]

@@ -17,7 +17,12 @@ from shared.data.shards import Shards
 from shared.engine.config import load
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "tasks").glob("*/README.md"))]
+DOCUMENTS = [
+    ROOT / "README.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "docs/tasks").glob("*.md")),
+    *sorted((ROOT / "tasks").glob("*/README.md")),
+]
 SMALL = ["backbone.size=nano", "backbone.image_hw=[64,48]", "batch=2", "workers=0", "preview=1", "device=cpu"]
 TRAIN = [*SMALL, "iters=2", "warmup=1"]
 DECODER = "decoder={'type': 'shared.dense.decoder.Spec', 'up': [8], 'refine': [8]}"

@@ -18,10 +18,13 @@ weights = dict()  # task -> factor of its losses
 
 train = dict(shards="data/humans/train")
 val = dict(shards="data/humans/val", limit=None)
+derive = None  # ["normal"]: samples that hold depth and a camera but no normals get those of their depth
 framing = None  # whole, boxes; None: as the tasks want it
+half_body = None  # dict(type=HalfBody): some views of one half of a person
 jitter = dict(type=Jitter)
 backdrops = None  # dict(type=Backdrops, photos="folder"): people before other places
 photometric = dict(type=Photometric)
+occlusion = None  # dict(type=Occlusion): part of the picture is covered
 
 lr = 5e-4
 weight_decay = 0.1

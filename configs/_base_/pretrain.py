@@ -14,9 +14,11 @@ backbone = dict(type=ViT, size="300m", image_hw=(1024, 1024), cls=True, fixed_po
 
 train = dict(shards="data/humans/photos")
 framing = "whole"
+half_body = None
 jitter = dict(type=Jitter, scale=(1.0, 2.2), degrees=0.0, shift=0.2)
 backdrops = None  # dict(type=Backdrops, photos="folder"): people before other places
 photometric = None
+occlusion = None
 
 lr = 1.5e-4  # for 256 pictures per iteration; scale it with the batch (He et al. 2022, appendix A.1)
 weight_decay = 0.05

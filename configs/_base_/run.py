@@ -11,7 +11,7 @@ accumulate = 1  # micro-batches per iteration
 workers = 4  # processes that read ahead, per process
 clip = 1.0  # largest norm of the gradient; 0: as it is
 optimizer = "adamw"  # adamw, as in the papers, or muon, which learns more from each picture: docs/log.md
-schedule = "cosine"  # after the warm-up: cosine, linear, constant
+schedule = "cosine"  # after the warm-up: cosine, linear, constant, steps
 ema = 0.0  # decay of averaged weights, for example 0.9999; 0: none
 
 log_every = 50

@@ -3,13 +3,7 @@
 from mmengine.config import read_base
 
 with read_base():
-    from .._base_.finetune import *
-
-from tasks.depth.task import Depth
+    from .._base_.depth import *
 
 backbone.update(size="600m", recompute=False)
-tasks = [dict(type=Depth)]
 init = "checkpoints/mae_600m.safetensors"
-train.update(shards="data/humans/depth-{000000..000511}.tar")
-val.update(shards="data/humans/depth-val")
-batch = 2

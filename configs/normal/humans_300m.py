@@ -3,13 +3,7 @@
 from mmengine.config import read_base
 
 with read_base():
-    from .._base_.finetune import *
-
-from tasks.normal.task import Normal
+    from .._base_.normal import *
 
 backbone.update(size="300m", recompute=False)
-tasks = [dict(type=Normal)]
 init = "checkpoints/mae_300m.safetensors"
-train.update(shards="data/humans/normal-{000000..000511}.tar")
-val.update(shards="data/humans/normal-val")
-batch = 2

@@ -3,17 +3,10 @@
 from mmengine.config import read_base
 
 with read_base():
-    from .._base_.finetune_v2 import *
-
-from shared.dense.decoder import Spec
-from tasks.normal.task import Normal
+    from .._base_.normal_v2 import *
 
 backbone.update(size="v2_400m", recompute=False)
-tasks = [dict(type=Normal, cosine=10.0, slope=10.0)]
-decoder = dict(type=Spec, up=(768, 512, 256, 128), refine=(64, 32, 16), shuffle=True)
 init = "checkpoints/sapiens2_0.4b_pretrain.safetensors"
-train.update(shards="data/humans/normal-{000000..000511}.tar")
-val.update(shards="data/humans/normal-val")
 layer_decay = 0.8
 clip = 2.0
 iters = 20_000

@@ -3,17 +3,13 @@
 from mmengine.config import read_base
 
 with read_base():
-    from .._base_.finetune_v2 import *
+    from .._base_.normal_v2 import *
 
 from shared.dense.decoder import Spec
-from tasks.normal.task import Normal
 
 backbone.update(size="v2_5b", recompute=True)
-tasks = [dict(type=Normal, cosine=10.0, slope=10.0)]
 decoder = dict(type=Spec, up=(1536, 768, 512, 256), refine=(128, 64, 32), shuffle=True)
 init = "checkpoints/sapiens2_5b_pretrain.safetensors"
-train.update(shards="data/humans/normal-{000000..000511}.tar")
-val.update(shards="data/humans/normal-val")
 lr = 1e-4
 layer_decay = 0.94
 iters = 40_000

@@ -1,17 +1,11 @@
-"""243 face keypoints at 1024 x 768: 1b, 8 GPUs."""
+"""243 face points at 1024 x 768: 1b, 8 GPUs."""
 
 from mmengine.config import read_base
 
 with read_base():
-    from .._base_.finetune import *
-
-from tasks.pose.task import Pose
+    from .._base_.pose243 import *
 
 backbone.update(size="1b", recompute=True)
-tasks = [dict(type=Pose, skeleton="face243", hardest=128)]
 init = "checkpoints/mae_1b.safetensors"
-train.update(shards="data/humans/face-{000000..000511}.tar")
-val.update(shards="data/humans/face-val")
-batch = 16
-lr = 5e-5
+tasks[0].update(hardest=128)
 layer_decay = 0.95

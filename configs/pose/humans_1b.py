@@ -1,16 +1,11 @@
-"""Keypoints at 1024 x 768 with the official head: 1b, 8 GPUs."""
+"""17 points at 1024 x 768 with the official head: 1b, 8 GPUs."""
 
 from mmengine.config import read_base
 
 with read_base():
-    from .._base_.finetune import *
-
-from tasks.pose.task import Pose
+    from .._base_.pose17 import *
 
 backbone.update(size="1b", recompute=True)
-tasks = [dict(type=Pose)]
 init = "checkpoints/mae_1b.safetensors"
 train.update(shards="data/humans/pose-{000000..000511}.tar")
 val.update(shards="data/humans/pose-val")
-iters = 250_000
-batch = 16

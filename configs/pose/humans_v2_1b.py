@@ -4,6 +4,7 @@ from mmengine.config import read_base
 
 with read_base():
     from .._base_.finetune_v2 import *
+    from .._base_.person_views import *
 
 from shared.dense.decoder import Spec
 from tasks.pose.task import Pose
@@ -14,6 +15,7 @@ decoder = dict(type=Spec, up=(1536, 1024), refine=(768, 512, 256))
 init = "checkpoints/sapiens2_1b_pretrain.safetensors"
 train.update(shards="data/humans/pose-{000000..000511}.tar")
 val.update(shards="data/humans/pose-val")
+photometric.update(shuffle=0.0)
 layer_decay = 0.9
 iters = 20_000
 batch = 7

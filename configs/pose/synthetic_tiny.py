@@ -4,6 +4,7 @@ from mmengine.config import read_base
 
 with read_base():
     from .._base_.synthetic_tiny import *
+    from .._base_.person_views import *
 
 from tasks.pose.task import Pose
 

@@ -3,13 +3,7 @@
 from mmengine.config import read_base
 
 with read_base():
-    from .._base_.finetune import *
-
-from tasks.seg.task import Seg
+    from .._base_.seg import *
 
 backbone.update(size="2b", recompute=True)
-tasks = [dict(type=Seg)]
 init = "checkpoints/mae_2b.safetensors"
-train.update(shards="data/humans/seg-{000000..000511}.tar")
-val.update(shards="data/humans/seg-val")
-batch = 2

@@ -3,17 +3,10 @@
 from mmengine.config import read_base
 
 with read_base():
-    from .._base_.finetune_v2 import *
-
-from shared.dense.decoder import Spec
-from tasks.seg.task import Seg
+    from .._base_.seg_v2 import *
 
 backbone.update(size="v2_800m", recompute=True)
-tasks = [dict(type=Seg, labels="sapiens29", dice=1.0)]
-decoder = dict(type=Spec, up=(512, 256, 128, 64), refine=(64, 64))
 init = "checkpoints/sapiens2_0.8b_pretrain.safetensors"
-train.update(shards="data/humans/seg-{000000..000511}.tar")
-val.update(shards="data/humans/seg-val")
 layer_decay = 0.85
 iters = 30_000
 batch = 5

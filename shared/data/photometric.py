@@ -19,6 +19,7 @@ class Photometric:
         blur: standard deviation of a Gaussian blur, pixels, drawn from 0 to this.
         jpeg: lowest JPEG quality that the image may be passed through; 100 turns it off.
         probability: of each change by itself.
+        shuffle: probability that red, green and blue change places (official configs for pose: 0.5).
     """
 
     brightness: float = 32.0
@@ -29,6 +30,7 @@ class Photometric:
     blur: float = 1.0
     jpeg: int = 60
     probability: float = 0.5
+    shuffle: float = 0.0
 
     def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """(H,W,3) uint8 -> (H,W,3) uint8."""
@@ -53,6 +55,9 @@ class Photometric:
             quality = int(self.jpeg + strength[2] * (100 - self.jpeg))
             _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
             image = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR))
+        order = np.random.default_rng([seed, 1])
+        if order.random() < self.shuffle:
+            image = np.ascontiguousarray(image[..., order.permutation(3)])
         return image
 
     @staticmethod

@@ -19,6 +19,7 @@ import numpy as np
 from shared.data import tarindex
 from shared.data.codec import READERS, SUFFIXES, WRITERS, check_sizes, decode, encode
 from shared.data.fields import FIELDS, MAPS, Sample
+from shared.data.paths import tar_paths
 
 MAX_OPEN = 128  # file descriptors held by one process
 NAMED = {name for name, field in FIELDS.items() if field.kind in {"label", "points"}}
@@ -27,6 +28,10 @@ PLACE = np.dtype([("suffix", np.uint8), ("offset", np.int64), ("size", np.int64)
 
 class DamagedSample(ValueError):
     """A sample whose bytes are not what was written; the message names shard, key and member."""
+
+
+class NamesDiffer(ValueError):
+    """Two shards name the ids of a field, and not alike: they can be read apart (mixture.py), but not as one."""
 
 
 def write_shards(
@@ -120,11 +125,12 @@ class Shards:
 
     Raises:
         FileNotFoundError: a shard does not exist.
-        ValueError: no shard or sample at all, a file that is no tar, or shards whose names disagree.
+        NamesDiffer: shards whose names disagree.
+        ValueError: no shard or sample at all, a file that is no tar, or some shards name their ids and others do not.
     """
 
     def __init__(self, spec: str | Path | Sequence[str | Path]) -> None:
-        self.paths = _paths(spec)
+        self.paths = tar_paths(spec)
         self.names: dict[str, list[str]] = {}
         self.counts: list[int] = []
         self._field_sets: list[frozenset[str]] = []
@@ -249,7 +255,8 @@ class Shards:
             others, other = self._named.setdefault(field, (words, path))
             if others != words:
                 told = f"{path} names its {field} {_brief(words)}, but {other} {_brief(others)}"
-                raise ValueError(f"{told}; read them apart, or pack them again with one vocabulary")
+                kind = ValueError if others is None or words is None else NamesDiffer
+                raise kind(f"{told}; read them apart, or pack them again with one vocabulary")
             if words is not None:
                 self.names[field] = words
 
@@ -268,33 +275,3 @@ class _Descriptor:
 
 def _brief(words: list[str] | None) -> str:
     return "not at all" if words is None else f"{len(words)} names ({', '.join(words[:3])}, ...)"
-
-
-def _paths(spec: str | Path | Sequence[str | Path]) -> list[Path]:
-    """The tar files that a spec stands for."""
-    paths: list[Path] = []
-    for entry in [spec] if isinstance(spec, (str, Path)) else spec:
-        text = str(entry)
-        if text.startswith("pipe:") or "://" in text:
-            raise ValueError(f"{text!r} is a command or an address; shards are read from files only, so download it first")
-        path = Path(text).expanduser()
-        if path.is_dir():
-            tars = sorted(child for child in path.glob("*.tar") if not child.name.startswith("."))
-            if not tars:
-                raise FileNotFoundError(f"folder {path} holds no .tar file; pack samples with `python -m shared.data.pack --help`")
-            paths += tars
-        elif "{" in text and not path.exists():
-            from webdataset.shardlists import expand_urls  # here because plain paths must work where webdataset is not installed
-
-            paths += [Path(expanded) for expanded in expand_urls(str(path))]
-        else:
-            paths.append(path)
-    if not paths:
-        raise ValueError("no shards were given; name a folder, a .tar file, a pattern or a list of those")
-    missing = [path for path in paths if not path.is_file()]
-    if missing:
-        raise FileNotFoundError(
-            f"{len(missing)} of {len(paths)} shards do not exist, the first is {missing[0]}; "
-            "check the spelling, or make them: python -m shared.data.pack --help"
-        )
-    return paths

@@ -12,14 +12,17 @@ from torch.utils.data import Dataset
 from shared.data.backdrops import NEEDS as BACKDROPS_NEED
 from shared.data.backdrops import Backdrops
 from shared.data.fields import FIELDS, Sample, warp
+from shared.data.half import HalfBody
+from shared.data.mixture import Mixture
+from shared.data.occlusion import Occlusion
 from shared.data.order import Order
 from shared.data.photometric import Photometric
-from shared.data.shards import DamagedSample, Shards
+from shared.data.shards import DamagedSample
 from shared.data.view import Jitter, Size, View
 from shared.data.wanted import Wanted
 
 log = logging.getLogger(__name__)
-VIEWS = 10  # views that are drawn until one is not nearly all of one class; as in Sapiens' configs
+VIEWS = 10  # views that are drawn until one shows enough; as in Sapiens' configs
 TRIES = 100  # damaged samples in a row before the stream gives up
 
 
@@ -30,18 +33,20 @@ class Stream(Dataset):
     size of the view, unknown where the shard has none. A damaged sample is replaced by its successor, and named once in the log.
 
     Args:
-        shards: folder, brace pattern or list, see `Shards`.
+        shards: folder, brace pattern or list, see `Shards`; their names may differ, see `Mixture`.
         size: (H,W) of the network's input.
         wanted: the fields that the model needs beside the image.
         framing: `whole`, the picture; `boxes`, the person in its box, as far as it has one.
+        half_body: which views show half of a person instead; None: none.
         jitter: how far views stray; None: not at all.
         backdrops: what people are put before; None: nothing but what the pictures show.
         photometric: how colours change; None: not at all.
+        occlusion: what is covered last; None: nothing.
         seed: of the order and of every change.
         window: shards that are shuffled together.
 
     Raises:
-        ValueError: no sample, or no sample with a wanted field among the first ones.
+        ValueError: no sample, or no sample with a wanted field among the first ones; half bodies without points.
     """
 
     def __init__(
@@ -51,16 +56,21 @@ class Stream(Dataset):
         size: Size,
         wanted: Wanted | None = None,
         framing: str = "whole",
+        half_body: HalfBody | None = None,
         jitter: Jitter | None = None,
         backdrops: Backdrops | None = None,
         photometric: Photometric | None = None,
+        occlusion: Occlusion | None = None,
         seed: int = 0,
         window: int = 16,
     ) -> None:
-        self.shards = Shards(shards)
+        self.wanted = wanted or Wanted({})
+        if half_body is not None and "keypoints" not in self.wanted.fields:
+            raise ValueError("half_body needs a task with keypoints, which say what half of a person is; set half_body=None")
+        self.shards = Mixture(shards, self.wanted)
         self.size: Size = (int(size[0]), int(size[1]))
-        self.wanted = (wanted or Wanted({})).over(self.shards)
-        self.framing, self.jitter, self.backdrops, self.photometric, self.seed = framing, jitter, backdrops, photometric, seed
+        self.framing, self.half_body, self.jitter, self.seed = framing, half_body, jitter, seed
+        self.backdrops, self.photometric, self.occlusion = backdrops, photometric, occlusion
         self.kept = self.wanted.reads  # what a batch holds
         self.reads = self.kept | BACKDROPS_NEED if backdrops is not None else self.kept
         self.order = Order(self.shards.counts, seed=seed, window=window)
@@ -72,37 +82,51 @@ class Stream(Dataset):
         sample = self._read(position)
         rng = np.random.default_rng([self.seed, position])
         view = frame(sample, self.size, self.framing)
+        if self.half_body is not None and "keypoints" in sample:
+            words = self.wanted.fields["keypoints"]
+            view = self.half_body(view, sample["keypoints"], words.groups if words else {}, rng)
         if self.jitter is not None:
-            view = self._strayed(self.jitter, sample, view, rng)
+            view = strayed(self.jitter, sample, view, rng)
         seen = warp(sample, view, swaps=self.wanted.swaps)
         if self.backdrops is not None:
             seen["image"] = self.backdrops(seen, rng)
             seen = {name: value for name, value in seen.items() if name in self.kept}
         if self.photometric is not None:
             seen["image"] = self.photometric(seen["image"], rng)
+        if self.occlusion is not None:
+            seen["image"] = self.occlusion(seen["image"], rng)
         return tensors(seen, self.wanted.fill(seen, self.size)) | {"position": torch.tensor(position)}
-
-    def _strayed(self, jitter: Jitter, sample: Sample, plain: View, rng: np.random.Generator) -> View:
-        """A view that strays from the plain one, and is not nearly all of one class."""
-        view = jitter(plain, rng)
-        for _ in range(VIEWS - 1):
-            if (
-                jitter.largest >= 1
-                or "seg" not in sample
-                or largest_share(warp({"seg": sample["seg"]}, view)["seg"]) <= jitter.largest
-            ):
-                break
-            view = jitter(plain, rng)
-        return view
 
     def _read(self, position: int) -> Sample:
         for attempt in range(TRIES):
             index = self.order[position + attempt]
             try:
-                return self.wanted.read(self.shards, index, only=self.reads)
+                return self.shards.read(index, only=self.reads)
             except DamagedSample as error:
                 log.warning("%s; the next sample takes its place", error)
         raise DamagedSample(f"{TRIES} samples in a row are damaged, the last is {self.shards.key(index)!r}; pack the shards again")
+
+
+def strayed(jitter: Jitter, sample: Sample, plain: View, rng: np.random.Generator) -> View:
+    """A view that strays from the plain one and shows what the jitter asks for, or the last of ten."""
+    view = jitter(plain, rng)
+    for _ in range(VIEWS - 1):
+        if _shows_enough(jitter, sample, view):
+            break
+        view = jitter(plain, rng)
+    return view
+
+
+def _shows_enough(jitter: Jitter, sample: Sample, view: View) -> bool:
+    """Whether the view is not nearly all of one class and keeps enough of the known points."""
+    if jitter.largest < 1 and "seg" in sample:
+        if largest_share(warp({"seg": sample["seg"]}, view)["seg"]) > jitter.largest:
+            return False
+    if jitter.fewest > 0 and "keypoints" in sample:
+        there = int((sample["keypoints"][:, 2] > 0).sum())
+        kept = int((warp({"keypoints": sample["keypoints"]}, view)["keypoints"][:, 2] > 0).sum())
+        return kept >= min(jitter.fewest, there)
+    return True
 
 
 def largest_share(seg: np.ndarray) -> float:

@@ -55,6 +55,20 @@ def scaled(answer: Tensor, truth: Tensor) -> Tensor:
     return (scale * answer.double()).clamp(min=NEAREST)
 
 
+ALIGNED = {"as answered": lambda answer, truth: answer, "median": scaled, "scale and shift": fitted}
+
+
+def compared(answer: Tensor, truth: Tensor, ways: Sequence[str]) -> Tensor:
+    """One picture's part of the rows that `alignments` reads: (n,) and (n,) metres, n >= 0 -> (1 + 8 per way,) float64.
+
+    A 1 that says that there is depth, then the errors under each of these names in ALIGNED; all 0 where n is 0.
+    """
+    if not len(truth):
+        return torch.zeros(1 + len(ways) * len(ERRORS), dtype=torch.float64)
+    there = torch.ones(1, dtype=torch.float64)
+    return torch.cat([there, *(errors(ALIGNED[way](answer, truth), truth) for way in ways)])
+
+
 def steps(answer: Tensor, truth: Tensor) -> Tensor:
     """Edges: pairs of pixels, side by side or one above the other, of which one is at least 5 % farther away than the other.
 

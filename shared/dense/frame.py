@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from shared.data.view import View
+from shared.dense.canonical import metres_per_canonical
 from shared.task import Task
 
 STRIP = 2**22  # raw values that one strip may hold: 16 MiB in float32
@@ -33,28 +34,33 @@ class Back(NamedTuple):
 DIRECT = Back()
 
 
-def settle(task: Task, raw: Tensor, view: View, source_hw: tuple[int, int], back: Back = DIRECT) -> Tensor:
+def settle(
+    task: Task, raw: Tensor, view: View, source_hw: tuple[int, int], back: Back = DIRECT, *, focal_px: float | None = None
+) -> Tensor:
     """One view's raw answer (C,h,w) -> the answer for the picture: map (H,W,...) or points (K,3), on the CPU.
 
     Maps are resampled and decoded in horizontal strips: beside the answer itself the peak is a strip, whatever the number of
-    classes and of pixels.
+    classes and of pixels. `focal_px` is the picture's, for tasks that answer metres by it; None: the usual one of canonical.py.
     """
     raw = raw.float()
     if task.answers == "points":
         return settle_points(task, raw[None], [view])[0]
-    width = view.size[1] / abs(view.matrix[0, 0])  # of the view, in pixels of the picture
     if back.late:
-        answer, view = _late(task, raw, view, source_hw, back.blur)
-        strips = _strips(answer, view, source_hw)
+        strips = _strips(*_late(task, raw, view, source_hw, back.blur), source_hw)
     else:
         strips = (task.decode(strip[None])[0] for strip in _strips(raw, view, source_hw, through=back.through))
     rows = Rows(source_hw[0])
     for strip in strips:
         rows.add(strip)
-    answer = rows.whole()
+    return counted(task, rows.whole(), view, source_hw, focal_px=focal_px)
+
+
+def counted(task: Task, answer: Tensor, view: View, source_hw: tuple[int, int], *, focal_px: float | None = None) -> Tensor:
+    """The answer to a view, (H,W,...) at the picture's size, in the units of the picture: pixels, and metres. Changes `answer`."""
+    width = view.size[1] / abs(view.matrix[0, 0])  # of the view, in pixels of the picture
     for channel in task.lengths:
         answer[..., channel] *= width
-    return answer
+    return answer.mul_(metres_per_canonical(source_hw, width, focal_px=focal_px)) if task.canonical else answer
 
 
 class Rows:

@@ -1,5 +1,7 @@
 """Arithmetic over known pixels. Unknown is a value, not a branch: it costs exactly zero and leaves the gradient finite."""
 
+import math
+
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
@@ -38,6 +40,31 @@ def capped(cost: Tensor, limit: float) -> Tensor:
         dist.all_reduce(mean)
         mean /= dist.get_world_size()
     return cost * (limit / mean.clamp(min=limit))
+
+
+def silog(answer: Tensor, target: Tensor, known: Tensor, *, focus: float, floor: float) -> Tensor:
+    """Scale-invariant logarithm (Eigen et al. 2014): root of mean g^2 - focus * (mean g)^2 per picture, g = ln target - ln answer.
+
+    The mean over pictures with any known pixel. An exact answer costs 0 and has a finite gradient.
+
+    Args:
+        answer: (B,H,W), any finite number.
+        target: (B,H,W), finite also where unknown.
+        known: (B,H,W).
+        focus: share of the squared mean that is forgiven.
+        floor: below it the logarithm goes on as a straight line (docs/decisions/0006).
+    """
+    g = torch.where(known, line_log(target, floor) - line_log(answer, floor), 0)
+    n = known.flatten(1).sum(1).clamp(min=1)
+    variance = (g * g).flatten(1).sum(1) / n - focus * (g.flatten(1).sum(1) / n) ** 2
+    curved = variance > 1e-12  # the root has an infinite slope at 0: an exact answer must not poison the gradient
+    return masked_mean(torch.where(curved, variance, 1).sqrt() * curved, known.flatten(1).any(1))
+
+
+def line_log(values: Tensor, floor: float) -> Tensor:
+    """The natural logarithm, below `floor` its tangent there: no number is too small, and none is without a slope."""
+    line = math.log(floor) + (values - floor) / floor
+    return torch.where(values > floor, values.clamp(min=floor).log(), line)
 
 
 def _distributed() -> bool:

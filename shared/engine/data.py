@@ -10,11 +10,13 @@ from shared.data.view import Size
 from shared.data.wanted import Wanted
 from shared.task import Framing, Task
 
+CHANGES = ("half_body", "jitter", "backdrops", "photometric", "occlusion")  # of training pictures, in the order they come
 
-def wanted(tasks: Sequence[Task]) -> Wanted:
-    """The fields that supervise these tasks, in their vocabularies."""
+
+def wanted(tasks: Sequence[Task], *, derive: Sequence[str] | None = None) -> Wanted:
+    """The fields that supervise these tasks, in their vocabularies; `derive` as the config has it."""
     also = {name: None for task in tasks for name in task.also}
-    return Wanted(also | {task.field: task.vocabulary for task in tasks})
+    return Wanted(also | {task.field: task.vocabulary for task in tasks}, derive=derive or ())
 
 
 def framing(tasks: Sequence[Task], given: str | None = None) -> str:
@@ -23,22 +25,20 @@ def framing(tasks: Sequence[Task], given: str | None = None) -> str:
 
 
 def training(config: Mapping[str, Any], tasks: Sequence[Task], size: Size) -> Stream:
-    """The stream of `train`, changed as `jitter`, `backdrops` and `photometric` say."""
+    """The stream of `train`, changed as `half_body`, `jitter`, `backdrops`, `photometric` and `occlusion` say."""
     return Stream(
         config["train"]["shards"],
         size=size,
-        wanted=wanted(tasks),
+        wanted=wanted(tasks, derive=config.get("derive")),
         framing=framing(tasks, config.get("framing")),
-        jitter=build(config["jitter"]),
-        backdrops=build(config["backdrops"]),
-        photometric=build(config["photometric"]),
+        **{change: build(config[change]) for change in CHANGES},
         seed=config["seed"],
     )
 
 
 def plain_training(config: Mapping[str, Any], tasks: Sequence[Task], size: Size) -> Stream:
     """The same samples as they are, for trivial answers."""
-    return training({**config, "jitter": None, "backdrops": None, "photometric": None}, tasks, size)
+    return training({**config, **dict.fromkeys(CHANGES)}, tasks, size)
 
 
 def validation(config: Mapping[str, Any], tasks: Sequence[Task], size: Size) -> Indexed | None:
@@ -46,4 +46,5 @@ def validation(config: Mapping[str, Any], tasks: Sequence[Task], size: Size) -> 
     if not tasks or config.get("val") is None:
         return None
     how = framing(tasks, config.get("framing"))
-    return Indexed(config["val"]["shards"], size=size, wanted=wanted(tasks), framing=how, limit=config["val"].get("limit"))
+    fields = wanted(tasks, derive=config.get("derive"))
+    return Indexed(config["val"]["shards"], size=size, wanted=fields, framing=how, limit=config["val"].get("limit"))

@@ -13,6 +13,7 @@ UNDECAYED = {  # by family, with every bias, norm and other 1-D tensor
     "sapiens2": ("pos_embed", "mask_token"),  # of Sapiens2, section 3: cls and storage decay; the mask is ours
 }
 OUTSIDE = {"pos_embed", "cls_token", "storage_tokens", "mask_token", "patch_embed", "last", "decoder_pred"}  # of Muon
+STEPS = (170 / 210, 200 / 210)  # epochs of Sapiens' configs for pose, specification section 8
 LOWEST = tuple(f"backbone.{name}" for name in ("patch_embed", "pos_embed", "cls_token", "storage_tokens", "tokenizer"))
 
 
@@ -88,18 +89,21 @@ def optimizer(kind: str, model: nn.Module, **options: Any) -> optim.Optimizer:
 def schedule(kind: str, *, iters: int, warmup: int) -> list[dict]:
     """Per-iteration schedulers of mmengine: linear warm-up from a thousandth, then `cosine` or `linear` to zero, or `constant`.
 
+    `steps` is constant, a tenth from STEPS[0] of the iterations on, a hundredth from STEPS[1] on.
+
     Raises:
         ValueError: no such schedule, or a warm-up as long as the training.
     """
     if warmup >= iters:
         raise ValueError(f"warmup={warmup} leaves nothing of iters={iters}; make it shorter")
+    risen = warmup if warmup > 1 else 0  # of one iteration, mmengine would never come back from the thousandth
     falls = {
         "cosine": {"type": "CosineAnnealingLR", "eta_min": 0.0},
         "linear": {"type": "PolyLR", "power": 1.0, "eta_min": 0.0},
         "constant": {"type": "ConstantLR", "factor": 1.0},
+        "steps": {"type": "MultiStepLR", "milestones": [round(iters * part) - risen for part in STEPS], "gamma": 0.1},
     }
     if kind not in falls:
         raise ValueError(f"there is no schedule {kind!r}; choose one of {', '.join(falls)}")
     rise = {"type": "LinearLR", "start_factor": 1e-3, "by_epoch": False, "begin": 0, "end": warmup}
-    risen = warmup if warmup > 1 else 0  # of one iteration, mmengine would never come back from the thousandth
     return [rise] * bool(risen) + [{**falls[kind], "by_epoch": False, "begin": risen, "end": iters}]

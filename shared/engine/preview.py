@@ -13,6 +13,7 @@ from torch.utils.data import default_collate
 from shared.data.fields import FIELDS
 from shared.data.indexed import Indexed, Item
 from shared.data.stream import Stream
+from shared.dense.canonical import focal_of
 from shared.dense.frame import settle
 from shared.render import panel
 from shared.task import Task
@@ -51,7 +52,7 @@ def answers(model: Any, items: Sequence[Item], device: torch.device) -> list[lis
         raw = model(item.image[None].to(device))
         row = [item.source]
         for task in model.tasks:
-            answer = settle(task, raw[task.name][0], item.view, item.source_hw)
+            answer = settle(task, raw[task.name][0], item.view, item.source_hw, focal_px=focal_of(item.truth))
             truth = task.ideal(item.truth)
             row += [task.render(item.source, masked(task, answer, truth)), task.render(item.source, truth.numpy())]
         rows.append(row)

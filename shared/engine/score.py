@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from shared.data.indexed import Indexed
 from shared.data.stream import Stream
+from shared.dense.canonical import focal_of
 from shared.dense.frame import settle
 from shared.engine.session import Session
 from shared.task import Task
@@ -73,7 +74,7 @@ def measured(
 
 def _measure(task: Task, raw: Tensor, item: Any, trivial: Mapping[str, Tensor] | None) -> tuple[Tensor, Tensor | None]:
     def measured(raw: Tensor) -> Tensor:
-        return task.measure(settle(task, raw, item.view, item.source_hw), item.truth)
+        return task.measure(settle(task, raw, item.view, item.source_hw, focal_px=focal_of(item.truth)), item.truth)
 
     return measured(raw), measured(trivial[task.name]) if trivial else None
 

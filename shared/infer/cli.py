@@ -11,13 +11,17 @@ import cv2
 import torch
 
 from shared.data.photo import Found, find_photos
+from shared.dense.canonical import USUAL_VIEW_DEG
 from shared.formats import Ask
 from shared.infer.detector import SCORE, TORCHVISION, USUAL, Detector
+from shared.infer.modes import MODES, ZOOM
 from shared.infer.people import Finder, Given, whole
 from shared.infer.predictor import BATCH, Predictor
 from shared.infer.run import run
 from shared.infer.writer import exr_is_there
 from shared.task import Task
+
+log = logging.getLogger(__name__)
 
 
 def infer(only: type[Task] | None = None) -> None:
@@ -58,6 +62,16 @@ def infer(only: type[Task] | None = None) -> None:
     parser.add_argument(
         "--batch", type=int, default=BATCH, metavar="N", help="people in the network at once (default: %(default)s)"
     )
+    parser.add_argument(
+        "--mode",
+        default="whole",
+        choices=MODES,
+        help="how maps are looked at besides as a whole: people (a close view of each that --people says), tiles (all over), "
+        "auto (people where boxes are known; default: %(default)s)",
+    )
+    parser.add_argument(
+        "--zoom", type=float, default=ZOOM, metavar="X", help="of tiles, against the whole view (default: %(default)s)"
+    )
     parser.add_argument("--size", metavar="HxW", help="input of the network in pixels (default: as trained)")
     parser.add_argument(
         "--preset",
@@ -70,12 +84,17 @@ def infer(only: type[Task] | None = None) -> None:
     parser.add_argument("--precision", default="auto", metavar="KIND", help="fp32 or bf16 (auto: bf16 on GPUs that have it)")
     parser.add_argument("--compile", action="store_true", help="compile the network first: pays from a few dozen photos on")
     parser.add_argument("--formats", default="", metavar="A,B", help="files to write instead of the usual ones: " + _formats(only))
-    parser.add_argument("--focal", type=float, metavar="PX", help="focal length in pixels of the photos, for a cloud from depth")
+    parser.add_argument(
+        "--focal",
+        type=float,
+        metavar="PX",
+        help="focal length in pixels of the photos: for metric depth, and for a cloud from depth",
+    )
     parser.add_argument(
         "--span",
         default="2,3",
         metavar="NEAR,FAR",
-        help="metres at which that cloud puts the nearest and the farthest (default: %(default)s; a guess)",
+        help="metres at which a cloud of relative depth puts the nearest and the farthest (default: %(default)s; a guess)",
     )
     parser.add_argument("--no-render", action="store_true", help="write answers only, no pictures of them")
     arguments = parser.parse_intermixed_args()  # settings may stand before and after options
@@ -95,6 +114,8 @@ def infer(only: type[Task] | None = None) -> None:
             precision=arguments.precision,
             formats=ask.formats,
             batch=arguments.batch,
+            mode=arguments.mode,
+            zoom=arguments.zoom,
             compiled=arguments.compile,
         )
         _check(ask, predictor.tasks)
@@ -116,8 +137,8 @@ def _finder(arguments: argparse.Namespace, predictor: Predictor, photos: Sequenc
         raise ValueError("--detector and --people-score are for --people detect; add it, or leave them out")
     if who == "whole":
         return whole
-    if not any(task.answers == "points" for task in predictor.tasks):
-        raise ValueError("--people is for pose, and this run does not answer pose; leave it out")
+    if predictor.mode == "whole" and not any(task.answers == "points" for task in predictor.tasks):
+        raise ValueError("--people is for pose, and this run does not answer pose; leave it out, or add --mode people")
     if who == "detect":
         return Detector.load(**options, device=predictor.device)
     given = Given.read(Path(who))
@@ -142,6 +163,13 @@ def _check(ask: Ask, tasks: Sequence[Task]) -> None:
             raise ValueError(f"{needy[0]} of {task.name} needs a focal length; pass --focal with that of the photos, in pixels")
     if ask.focal_px is not None and not 0 < ask.focal_px < inf:
         raise ValueError(f"--focal {ask.focal_px:g} is no focal length; write a positive number of pixels")
+    if ask.focal_px is None and (metric := [task.name for task in tasks if task.canonical]):
+        log.warning(
+            "%s is answered in metres without --focal: as if the photos were seen by a lens of %g degrees across the diagonal; "
+            "true distances are to these as the true focal length is to that one",
+            ", ".join(metric),
+            USUAL_VIEW_DEG,
+        )
     if "exr" in ask.formats and not exr_is_there():
         raise ValueError("this build of OpenCV cannot write .exr files; ask for npy, or install one that has OpenEXR")
 

@@ -10,9 +10,11 @@ import numpy as np
 import torch
 
 from shared import builtin, checkpoint
-from shared.data.view import Size
+from shared.data.view import Size, View
 from shared.dense.frame import settle, settle_points, unmirror
 from shared.dense.model import DenseModel
+from shared.dense.mosaic import compose
+from shared.infer.modes import ZOOM, close_views, composable, refuse_mode
 from shared.infer.preset import Look, preset_of, show, view_of
 from shared.render import draw_boxes
 from shared.task import Framing, Task
@@ -47,6 +49,9 @@ class Predictor:
         formats: what answers will be asked for as (`Task.formats`): for `soft`, parts are answered with (H,W,K) probabilities.
         precision: `fp32`, or `bf16` autocast; `auto` is bf16 on GPUs that have it, and fp32 under the official preset.
         batch: views that go through the network at once, where people are looked at or whole pictures for points alone.
+        mode: how maps are looked at besides as a whole: `people` in close views of the boxes, `tiles` all over, `auto` in those of
+            people where boxes are known. See docs/inference.md.
+        zoom: of tiles, against the whole view; never beyond the picture's own pixels.
         compiled: backbone and decoders go through torch.compile: the first picture takes a minute more, later ones less.
 
     Raises:
@@ -70,6 +75,8 @@ class Predictor:
         precision: str = "auto",
         formats: Collection[str] = (),
         batch: int = BATCH,
+        mode: str = "whole",
+        zoom: float = ZOOM,
         compiled: bool = False,
     ) -> None:
         if batch < 1:
@@ -85,7 +92,8 @@ class Predictor:
         rows = [preset_of(preset, task, backbone.size.family, flip=flip) for task in chosen]
         self.tasks: tuple[Task, ...] = tuple(task for _, task in rows)
         self.presets = {task.name: row for row, task in rows}
-        self.batch = batch
+        refuse_mode(mode, self.tasks, self.presets, zoom)
+        self.batch, self.mode, self.zoom = batch, mode, zoom
         self.model, self.size, self.device = model.to(device).eval(), size, torch.device(device)
         auto = self.device.type == "cuda" and torch.cuda.is_bf16_supported() and preset != "official"
         self.dtype = torch.bfloat16 if precision == "bf16" or (precision == "auto" and auto) else None
@@ -110,7 +118,7 @@ class Predictor:
         Args:
             path: `model.safetensors` of a run, or an official file; None: the built-in model.
             device: `auto` is the GPU where there is one.
-            options: `preset`, `flip`, `precision`, `formats`, `batch`, `compiled`.
+            options: `preset`, `flip`, `precision`, `formats`, `batch`, `mode`, `zoom`, `compiled`.
 
         Raises:
             ValueError: the file is no checkpoint of answers, or lacks a task that is asked for; or there is no such device, or no
@@ -126,12 +134,21 @@ class Predictor:
             raise ValueError(f"{said} answers {', '.join(names)}, not {', '.join(sorted(missing))}; give a checkpoint of that task")
         return cls(model, size=size, device=device, only=only, **options)
 
-    def __call__(self, image: np.ndarray, *, boxes: np.ndarray | None = None, known: Mapping[str, np.ndarray] = NOTHING) -> Answers:
+    def __call__(
+        self,
+        image: np.ndarray,
+        *,
+        boxes: np.ndarray | None = None,
+        focal_px: float | None = None,
+        known: Mapping[str, np.ndarray] = NOTHING,
+    ) -> Answers:
         """One picture's answers by task name.
 
         Args:
             image: (H,W,3) uint8 RGB.
             boxes: (P,4) x0 y0 x1 y1 px, the people for tasks that look at one person at a time; None: the whole picture is one.
+            focal_px: focal length in pixels of the picture, which metric depth needs; None: as a lens of 75 degrees across the
+                diagonal has it, and metres are wrong by as much as that is.
             known: what `points` answered for this picture already.
 
         Returns:
@@ -142,7 +159,7 @@ class Predictor:
         """
         answers = dict(known) or self.points([(image, boxes)])[0]
         for one in self._passes(boxes, points=False):
-            answers |= self._look(one, [(image, None)])[0]
+            answers |= self._look(one, [(image, None)], focal_px=focal_px, people=boxes)[0]
         return {task.name: answers[task.name] for task in self.tasks}
 
     def points(self, pictures: Sequence[Picture]) -> list[Answers]:
@@ -193,30 +210,52 @@ class Predictor:
         return [task for task in self.tasks if task.name in one.names]
 
     @torch.inference_mode()
-    def _look(self, one: Pass, seen: Sequence[Picture]) -> list[Answers]:
-        """Answers of some views in one pass: of whole pictures, or of one box (4,) in each."""
+    def _look(
+        self, one: Pass, seen: Sequence[Picture], *, focal_px: float | None = None, people: np.ndarray | None = None
+    ) -> list[Answers]:
+        """Answers of some views in one pass: of whole pictures, or of one box (4,) in each; `people` are looked at besides."""
         tasks, sizes = self._of(one), [(image.shape[0], image.shape[1]) for image, _ in seen]
         views = [view_of(one.look, hw, box, self.size) for hw, (_, box) in zip(sizes, seen)]
-        shown = np.stack([show(one.look, image, view).transpose(2, 0, 1) for view, (image, _) in zip(views, seen)])
-        batch = torch.from_numpy(shown).to(self.device)
-        raw = self._raw(batch, tasks)
-        if one.look.flip:
-            mirrored = self._raw(batch.flip(-1), tasks)
-            raw = {task.name: raw[task.name].add_(unmirror(task, mirrored.pop(task.name))).mul_(0.5) for task in tasks}
-        answers: list[Answers] = [{} for _ in seen]
+        raw = self._raw(one, [(image, view) for view, (image, _) in zip(views, seen)])
+        answers = [self._composed(one, image, view, {n: maps[i] for n, maps in raw.items()}, people)
+                   for i, ((image, _), view) in enumerate(zip(seen, views))]  # fmt: skip
         for task in tasks:
             maps, back = raw.pop(task.name), self.presets[task.name].back
-            if task.answers == "points":
-                settled = list(settle_points(task, maps, views))
-            else:
-                settled = [settle(task, map_, view, hw, back) for map_, view, hw in zip(maps, views, sizes)]
-            for answer, found in zip(answers, settled):
-                answer[task.name] = found.numpy()
+            points = list(settle_points(task, maps, views)) if task.answers == "points" else []
+            for i, answer in enumerate(answers):
+                if task.name not in answer:
+                    found = points[i] if points else settle(task, maps[i], views[i], sizes[i], back, focal_px=focal_px)
+                    answer[task.name] = found.numpy()
         return answers
 
-    def _raw(self, batch: torch.Tensor, tasks: Sequence[Task]) -> dict[str, torch.Tensor]:
+    def _composed(self, one: Pass, image: np.ndarray, view: View, whole: Mapping[str, torch.Tensor], people: Any) -> Answers:
+        """The answers of one picture in which close views stand; none where there are no such views."""
+        tasks = [task for task in self._of(one) if composable(task, self.presets[task.name])]
+        hw = (image.shape[0], image.shape[1])
+        close = close_views(self.mode, hw, self.size, people, zoom=self.zoom) if tasks else []
+        if not close:
+            return {}
+        found = compose(tasks, whole, view, close, lambda some: self._each(one, image, some), hw)
+        return {name: answer.numpy() for name, answer in found.items()}
+
+    def _each(self, one: Pass, image: np.ndarray, views: Sequence[View]) -> list[dict[str, torch.Tensor]]:
+        """Raw answers of views of one picture, one by one."""
+        raw = self._raw(one, [(image, view) for view in views])
+        return [{name: maps[i] for name, maps in raw.items()} for i in range(len(views))]
+
+    def _raw(self, one: Pass, shown: Sequence[tuple[np.ndarray, View]]) -> dict[str, torch.Tensor]:
+        """Raw answers (B,C,h,w) of a pass for views of pictures, averaged with those for their mirror images if it flips."""
+        seen = np.stack([show(one.look, image, view).transpose(2, 0, 1) for image, view in shown])
+        batch = torch.from_numpy(seen).to(self.device)
+        raw = self._forward(batch, one.names)
+        if one.look.flip:
+            mirrored = self._forward(batch.flip(-1), one.names)
+            raw = {task.name: raw[task.name].add_(unmirror(task, mirrored.pop(task.name))).mul_(0.5) for task in self._of(one)}
+        return raw
+
+    def _forward(self, batch: torch.Tensor, names: Sequence[str]) -> dict[str, torch.Tensor]:
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not None):
-            raw = self.model(batch, only=[task.name for task in tasks])
+            raw = self.model(batch, only=names)
         return {name: answer.float() for name, answer in raw.items()}
 
     def render(self, image: np.ndarray, answers: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

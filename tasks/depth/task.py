@@ -1,6 +1,5 @@
-"""Depth: how far is each pixel? Relative within the picture, 0 nearest and 1 farthest (Sapiens, ECCV 2024, section 4.3)."""
+"""Depth: how far is each pixel? Relative to the picture, 0 nearest and 1 farthest (Sapiens, ECCV 2024, section 4.3), or metres."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -10,15 +9,15 @@ import torch
 from torch import Tensor
 
 from shared.data.surface import points
+from shared.dense.canonical import canonical_scale, focal_of
 from shared.dense.decoder import DEPTH
-from shared.dense.distance import ERRORS, alignments, errors, fitted, harmony, scaled, seen, steps
-from shared.dense.masked import masked_mean, resize
+from shared.dense.distance import alignments, compared, fitted, harmony, seen, steps
+from shared.dense.masked import resize, silog
 from shared.formats import Ask, levels, thinned
 from shared.render import colour_scalar
 from shared.task import Batch, Framing, Score, Task
 
 EPS = 1e-6  # the official floor: the nearest pixel, whose target is 0, is left out
-ALIGNMENTS = ("scale and shift", "median")
 
 
 @dataclass(frozen=True)
@@ -29,19 +28,47 @@ class Depth(Task):
         variance_focus: share of the squared mean that is forgiven; 0 is the plain log error, 1 ignores scale (official: 0.5).
         floor: below it the logarithm goes on as a straight line, for target and prediction alike. The official loss clamps at
             1e-6 instead, where a prediction below zero has no gradient and never comes back.
+        metric: metres, by way of the canonical camera of shared/dense/canonical.py: the raw answer is canonical, and the focal
+            length of the picture makes metres of it. Samples without a focal length cost nothing.
+
+    Raises:
+        ValueError: metric with a variance_focus of 1, which would never learn how long a metre is.
     """
 
     variance_focus: float = 0.5
     floor: float = 1e-2
+    metric: bool = False
 
     name: ClassVar[str] = "depth"
     field: ClassVar[str] = "depth"
     answers: ClassVar = "map"
     framing: ClassVar[Framing] = Framing.WHOLE
-    relative: ClassVar[bool] = True
     score: ClassVar[Score] = Score("abs_rel", higher_is_better=False)
     formats: ClassVar = {"npy": "depth.npy", "png16": "depth.16.png", "exr": "depth.exr", "ply": "depth.ply"}
     by_focal: ClassVar[tuple[str, ...]] = ("ply",)
+
+    def __post_init__(self) -> None:
+        if self.metric and self.variance_focus >= 1:
+            raise ValueError(
+                f"variance_focus={self.variance_focus:g} forgives any scale, so metric depth has no metres; take less, such as 0.5"
+            )
+
+    @property
+    def also(self) -> tuple[str, ...]:
+        return ("intrinsics",) if self.metric else ()
+
+    @property
+    def relative(self) -> bool:  # type: ignore[override]
+        return not self.metric
+
+    @property
+    def canonical(self) -> bool:
+        return self.metric
+
+    @property
+    def alignments(self) -> tuple[str, ...]:
+        """How answers are brought onto the truth before they are compared, the way of the main scores first."""
+        return ("as answered", "median", "scale and shift") if self.metric else ("scale and shift", "median")
 
     @property
     def channels(self) -> int:
@@ -49,72 +76,77 @@ class Depth(Task):
 
     @property
     def head(self) -> Mapping[str, Any]:
-        return {"spec": DEPTH, "bias": 0.5}  # the middle of the range: a logarithm has to start inside it
+        # Where the logarithm starts: in the middle of the range, or a width away through a normal lens.
+        return {"spec": DEPTH, "bias": 1.0 if self.metric else 0.5}
 
     def loss(self, raw: Tensor, batch: Batch) -> dict[str, Tensor]:
         """`silog`: root of mean g^2 - variance_focus * (mean g)^2 per picture, g = log target - log raw; mean over pictures."""
-        target, known = relative(batch["depth"])
-        known = known & (target > EPS)
+        target, known = self.target(batch)
         raw = resize(raw, target.shape[-2:])[:, 0]
-        g = torch.where(known, self._log(target) - self._log(raw), 0)
-        n = known.flatten(1).sum(1).clamp(min=1)
-        variance = (g * g).flatten(1).sum(1) / n - self.variance_focus * (g.flatten(1).sum(1) / n) ** 2
-        has_any = known.flatten(1).any(1)
-        # The root has an infinite slope at 0: an exact answer must not poison the gradient.
-        root = torch.where(variance > EPS**2, variance, 1).sqrt() * (variance > EPS**2)
-        return {"silog": masked_mean(root, has_any)}
+        return {"silog": silog(raw, target, known, focus=self.variance_focus, floor=self.floor)}
 
-    def _log(self, depth: Tensor) -> Tensor:
-        line = math.log(self.floor) + (depth - self.floor) / self.floor
-        return torch.where(depth > self.floor, depth.clamp(min=self.floor).log(), line)
+    def target(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """What the raw answer should be, (B,H,W), 0 where unknown; and where it is known."""
+        depth = batch["depth"]
+        if not self.metric:
+            target, known = relative(depth)
+            return target, known & (target > EPS)
+        scale, seen_by = canonical_scale(batch["intrinsics"], depth.shape[-1])
+        known = seen(depth) & seen_by[:, None, None]
+        return torch.where(known, depth, 0) * scale[:, None, None], known
 
     def decode(self, raw: Tensor) -> Tensor:
-        """(B,1,h,w) -> (B,h,w), relative depth."""
+        """(B,1,h,w) -> (B,h,w), relative depth, or canonical, of which `settle` makes metres."""
         return raw[:, 0]
 
     def measure(self, answer: Tensor, truth: Mapping[str, Tensor]) -> Tensor:
-        """Whether there is depth; the errors after the least-squares scale and shift onto the truth; those after the scale that
-        brings median onto median; then edges in both, in the aligned answer and in the truth.
+        """Whether there is depth (for metric depth: and a focal length); the errors under each of `alignments`; then edges in both,
+        in the answer under the first alignment, and in the truth.
         """
         target = truth["depth"]
-        known = seen(target)
-        row = torch.zeros(1 + len(ALIGNMENTS) * len(ERRORS) + 3, dtype=torch.float64)
-        if known.any():
-            a, t = answer[known], target[known]
-            metres = fitted(a, t)
-            row[:-3] = torch.cat([torch.ones(1, dtype=torch.float64), errors(metres, t), errors(scaled(a, t), t)])
-            row[-3:] = steps(torch.ones_like(target, dtype=torch.float64).masked_scatter(known, metres), target)
-        return row
+        known = seen(target) & (not self.metric or focal_of(truth) is not None)
+        a, t = answer[known], target[known]
+        edges = torch.zeros(3, dtype=torch.float64)
+        if len(t):
+            metres = a.double() if self.metric else fitted(a, t)
+            edges = steps(torch.ones_like(target, dtype=torch.float64).masked_scatter(known, metres), target)
+        return torch.cat([compared(a, t, self.alignments), edges])
 
     def summarise(self, rows: Tensor) -> dict[str, float]:
-        """Means over pictures that have any depth, after scale and shift, and `edge_f` over the edges of all of them."""
+        """Means over pictures that have any depth, under the first of `alignments`, and `edge_f` over the edges of all of them."""
         both, found, real = rows[:, -3:].sum(0).tolist()
-        return {**self.details(rows)["scale and shift"], "edge_f": harmony(both, found, real)}
+        return {**self.details(rows)[self.alignments[0]], "edge_f": harmony(both, found, real)}
 
     def details(self, rows: Tensor) -> Mapping[str, Mapping[str, float]]:
-        """The errors under each alignment. There are none without: relative depth has no metres."""
-        return alignments(rows[:, :-3], ALIGNMENTS)
+        """The errors under each alignment. Relative depth has none without: it has no metres."""
+        return alignments(rows[:, :-3], self.alignments)
 
     def trivial(self, batch: Batch) -> Tensor:
-        """One distance everywhere, which the fit turns into the mean depth of each picture."""
-        return torch.full((1, 2, 2), 0.5)
+        """One distance everywhere. The fit turns it into the mean depth of each picture; metric depth takes the geometric mean of
+        the canonical distances, so that a longer lens is answered with more metres.
+        """
+        if not self.metric:
+            return torch.full((1, 2, 2), 0.5)
+        target, known = self.target(batch)
+        middle = target[known].log().mean().exp().item() if known.any() else 1.0
+        return torch.full((1, 2, 2), middle)
 
     def files(self, answer: np.ndarray) -> dict[str, Any]:
         return {"depth.npy": answer.astype(np.float32)}
 
     def content(self, answer: np.ndarray, form: str, ask: Ask) -> Any:
-        """`png16`: levels that know their scale. `ply`: a cloud as a lens of the focal length sees it, centred, 0 and 1 put where
-        `ask.span_m` says.
+        """`png16`: levels that know their scale. `ply`: a cloud as a lens of the focal length sees it, centred; of relative depth,
+        0 and 1 put where `ask.span_m` says.
         """
         if form == "png16":
-            return levels(answer)
+            return levels(answer, unit="metres" if self.metric else "0 nearest, 1 farthest")
         if form != "ply":
             return answer.astype(np.float32)
         if ask.focal_px is None:
             raise ValueError("a cloud of points from depth needs a focal length in pixels; pass --focal")
-        near, far = ask.span_m
-        (H, W), focal = answer.shape, ask.focal_px
-        return thinned(points(near + (far - near) * answer, np.array([focal, focal, (W - 1) / 2, (H - 1) / 2])))
+        (H, W), focal, (near, far) = answer.shape, ask.focal_px, ask.span_m
+        metres = np.where(answer > 0, answer, np.nan) if self.metric else near + (far - near) * answer
+        return thinned(points(metres, np.array([focal, focal, (W - 1) / 2, (H - 1) / 2])))
 
     def render(self, image: np.ndarray, answer: np.ndarray) -> np.ndarray:
         return colour_scalar(answer, np.isfinite(answer))

@@ -5,6 +5,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from shared.dense.canonical import canonical_scale
+from shared.dense.distance import seen
+
 
 class Truth(NamedTuple):
     """What is known of a batch."""
@@ -13,16 +16,16 @@ class Truth(NamedTuple):
     known: Tensor  # (B,H,W)
     intrinsics: Tensor  # (B,4) fx fy cx cy px; 1 where unknown
     seen_by: Tensor  # (B,), whether the camera is known
-    scale: Tensor  # (B,) width of the frame over fx: what metres are multiplied by; 1 where unknown
+    scale: Tensor  # (B,) what metres are multiplied by (shared/dense/canonical.py); 1 where unknown
 
 
 def truth(depth: Tensor, intrinsics: Tensor) -> Truth:
     """From depth (B,H,W) and intrinsics (B,4), NaN where unknown, everything finite."""
-    seen_by = intrinsics.isfinite().all(1) & (intrinsics[:, :2] > 0).all(1)
+    scale, seen_by = canonical_scale(intrinsics, depth.shape[-1])
     intrinsics = torch.where(seen_by[:, None], intrinsics, 1)
-    known = depth.isfinite() & (depth > 0) & seen_by[:, None, None]
+    known = seen(depth) & seen_by[:, None, None]
     points = unproject(torch.where(known, depth, 0), intrinsics)
-    return Truth(points, known, intrinsics, seen_by, torch.where(seen_by, depth.shape[-1] / intrinsics[:, 0], 1))
+    return Truth(points, known, intrinsics, seen_by, scale)
 
 
 def unproject(depth: Tensor, intrinsics: Tensor) -> Tensor:

@@ -9,9 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from shared.dense.canonical import canonical_scale
 from shared.dense.decoder import POINTMAP
-from shared.dense.distance import ERRORS, alignments, errors, fitted, scaled, seen
-from shared.dense.masked import capped, masked_mean, resize
+from shared.dense.distance import ERRORS, alignments, compared, seen
+from shared.dense.masked import capped, masked_mean, resize, silog
 from shared.formats import thinned
 from shared.render import colour_points
 from shared.task import Batch, Framing, Score, Task
@@ -57,7 +58,7 @@ class Pointmap(Task):
 
     name: ClassVar[str] = "pointmap"
     field: ClassVar[str] = "depth"
-    also: ClassVar[tuple[str, ...]] = ("intrinsics",)
+    also: ClassVar = ("intrinsics",)
     answers: ClassVar = "map"
     lengths: ClassVar[tuple[int, ...]] = (3,)
     odd: ClassVar[tuple[int, ...]] = (0,)  # X
@@ -83,24 +84,13 @@ class Pointmap(Task):
             "l1": lambda: _length(error, told.known),
             "multiscale": lambda: _enlarged(error, told.known),
             "shift": lambda: _length(torch.where(told.known[:, None], error - _mean(error, told.known), 0), told.known),
-            "silog": lambda: self._silog(points[:, 2], scale[:, 0] * told.points[:, 2], told.known),
+            "silog": lambda: silog(points[:, 2], scale[:, 0] * told.points[:, 2], told.known, focus=0.5, floor=self.floor),
             "camera": lambda: _off_rays(points, told),
             "normal": lambda: _bent(points / scale, told),
             "scale": lambda: masked_mean((raw[:, 3].flatten(1) - told.scale[:, None]).abs().mean(1), told.seen_by),
         }
         terms = {name: getattr(self, name) * cost() for name, cost in costs.items() if getattr(self, name)}
         return {name: capped(term, self.cap) if name in ("l1", "multiscale", "shift") else term for name, term in terms.items()}
-
-    def _silog(self, answer: Tensor, target: Tensor, known: Tensor) -> Tensor:
-        """Root of mean g^2 - (mean g)^2 / 2 per picture, g = log target - log answer; mean over pictures."""
-        g = torch.where(known, self._log(target) - self._log(answer), 0)
-        n = known.flatten(1).sum(1).clamp(min=1)
-        variance = (g * g).flatten(1).sum(1) / n - 0.5 * (g.flatten(1).sum(1) / n) ** 2
-        curved = variance > 1e-12  # the root has an infinite slope at 0: an exact answer must not poison the gradient
-        return masked_mean(torch.where(curved, variance, 1).sqrt() * curved, known.flatten(1).any(1))
-
-    def _log(self, depth: Tensor) -> Tensor:
-        return torch.where(depth > self.floor, depth, self.floor).log() + (depth - self.floor).clamp(max=0) / self.floor
 
     def decode(self, raw: Tensor) -> Tensor:
         """(B,4,h,w) -> (B,4,h,w): X, Y, Z in metres, and the focal length in widths of the view."""
@@ -114,18 +104,16 @@ class Pointmap(Task):
         """
         target = self.ideal(truth).double()
         known = target.isfinite().all(-1) & (target[..., 2] > 0)  # depth and camera
-        row, depths = torch.zeros(len(WITHIN) + 8, dtype=torch.float64), torch.zeros(DEPTHS, dtype=torch.float64)
+        row = torch.zeros(len(WITHIN) + 8, dtype=torch.float64)
         if known.any():
             off = (answer.double() - target)[known][:, :3]
             distance, allowed = off.norm(dim=1), target[known][:, :3].norm(dim=1)
             within = [(distance <= share * allowed).double().mean() for share in WITHIN]
             row[:-2] = torch.stack([known.any().double(), distance.mean(), *off.abs().mean(0), (distance**2).mean(), *within])
-            z, t = answer[..., 2][known], target[..., 2][known]
-            depths[:] = torch.cat([torch.ones(1).double(), errors(z, t), errors(scaled(z, t), t), errors(fitted(z, t), t)])
         focal = truth["intrinsics"][0].double()
         if focal.isfinite() and focal > 0:
             row[-2:] = torch.stack([torch.ones_like(focal), (answer[..., 3].double().mean() - focal).abs() / focal])
-        return torch.cat([row, depths])
+        return torch.cat([row, compared(answer[..., 2][known], target[..., 2][known], ALIGNMENTS)])
 
     def summarise(self, rows: Tensor) -> dict[str, float]:
         """Means over pictures with depth: `l2_m`, `x_m`, `y_m`, `z_m`, `rmse_m`, `within_<percent>`; with a camera: `focal_rel`."""
@@ -150,7 +138,7 @@ class Pointmap(Task):
         """A plane at the mean depth before the mean camera."""
         depth, intrinsics = batch["depth"], batch["intrinsics"]
         (H, W), known = depth.shape[-2:], seen(depth)
-        cameras = intrinsics[intrinsics.isfinite().all(1) & (intrinsics[:, :2] > 0).all(1)]
+        cameras = intrinsics[canonical_scale(intrinsics, W)[1]]
         camera = cameras.mean(0) if len(cameras) else intrinsics.new_tensor([W, W, (W - 1) / 2, (H - 1) / 2])
         h, w = max(H // 4, 2), max(W // 4, 2)
         coarse = camera * camera.new_tensor([w / W, h / H, w / W, h / H]) + camera.new_tensor(

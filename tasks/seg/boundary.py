@@ -1,9 +1,11 @@
-"""Borders of classes: how many pixels of them an answer finds, and how many of its own are right (Csurka et al., BMVC 2013)."""
+"""Borders of classes: where they are, how much of them an answer finds, how many of its own are right (Csurka et al. 2013)."""
 
 import math
 
 import cv2
 import numpy as np
+import torch.nn.functional as F
+from torch import Tensor
 
 TOLERANCE = 0.0075  # of the picture's diagonal, Csurka et al.; at least one pixel
 
@@ -11,6 +13,26 @@ TOLERANCE = 0.0075  # of the picture's diagonal, Csurka et al.; at least one pix
 def tolerance_px(hw: tuple[int, int]) -> float:
     """How far a border may lie from the true one."""
     return max(1.0, TOLERANCE * math.hypot(*hw))
+
+
+def beside(labels: Tensor, known: Tensor, reach: int) -> Tensor:
+    """Where another class lies within `reach` rows and columns: (B,H,W) bool, on the device of the labels.
+
+    Args:
+        labels: (B,H,W) integers.
+        known: (B,H,W); what is unknown is no other class, and neither is what lies beyond the frame.
+        reach: pixels, at least 1.
+    """
+    values = labels.float()[:, None]
+    most = _around_each(values.where(known[:, None], -1), reach)
+    least = -_around_each((-values).where(known[:, None], -(2.0**16)), reach)
+    return ((most > values) | (least < values))[:, 0] & known
+
+
+def _around_each(values: Tensor, reach: int) -> Tensor:
+    """The largest value within `reach` rows and columns of each pixel: (B,1,H,W) -> (B,1,H,W)."""
+    span = 2 * reach + 1
+    return F.max_pool2d(F.max_pool2d(values, (span, 1), 1, (reach, 0)), (1, span), 1, (0, reach))
 
 
 def matches(answer: np.ndarray, truth: np.ndarray, classes: int, *, ignore: int) -> np.ndarray:

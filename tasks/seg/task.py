@@ -1,6 +1,7 @@
 """Segmentation: which part of a person is each pixel? LIP's 20 classes, Sapiens' 28, Sapiens2's 29, or a table of the user's."""
 
-from collections.abc import Collection, Mapping
+import math
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +18,7 @@ from shared.formats import Ask, Png
 from shared.render import overlay_labels
 from shared.task import Batch, Framing, Score, Task
 from shared.vocabulary import Vocabulary
-from tasks.seg.boundary import matches
+from tasks.seg.boundary import TOLERANCE, beside, matches
 
 IGNORE = 255
 MEANS = {"miou": "iou", "macc": "acc", "boundary_f": "boundary_f"}  # score -> the column whose mean over classes it is
@@ -34,6 +35,8 @@ class Seg(Task):
         weighted: weigh classes as the table says (official); otherwise all alike.
         dice: weight of a soft Dice term over the classes that are in the picture, without the first, the background; 0 as in
             Sapiens' configs, 1 in Sapiens2's.
+        border: factor of the cross-entropy of pixels near another class; 1, as officially, is none.
+        border_reach: how near: below 1 a share of the frame's diagonal, from 1 on pixels, along rows and columns; at least one.
         undo: how much of the class weights the answers take back: raw minus `undo` times the logarithm of the weights (Menon et al.
             2021, logit adjustment). 0 as officially; 1 answers what is most likely at a pixel. A model that is not trained to
             the end needs it: with 0.1 on the background and 10 on socks, every doubt turns into a person.
@@ -43,6 +46,8 @@ class Seg(Task):
     labels: str | Mapping[str, Any] = "sapiens28"
     weighted: bool = True
     dice: float = 0.0
+    border: float = 1.0
+    border_reach: float = TOLERANCE
     undo: float = 0.0
     soft: bool = False
 
@@ -66,17 +71,22 @@ class Seg(Task):
         return {"spec": DENSE}
 
     def loss(self, raw: Tensor, batch: Batch) -> dict[str, Tensor]:
-        """`ce`: class-weighted, divided by the number of known pixels and not by their weight (specification, trap 9)."""
+        """`ce`: weighted by class and border, divided by the number of known pixels, not their weight (specification, trap 9)."""
         target = batch["seg"].long()
         known = target != IGNORE
         raw = resize(raw, target.shape[-2:])
         weights = self.vocabulary.weights if self.weighted else None
         weight = raw.new_tensor(weights) if weights else None
         ce = F.cross_entropy(raw, target, weight=weight, ignore_index=IGNORE, reduction="none")
+        if self.border != 1:
+            ce = torch.where(beside(target, known, self._reach_px(target.shape[-2:])), self.border * ce, ce)
         terms = {"ce": masked_mean(ce, known)}
         if self.dice:
             terms["dice"] = self.dice * self._dice(raw, target, known)
         return terms
+
+    def _reach_px(self, hw: Sequence[int]) -> int:
+        return max(1, round(self.border_reach * (math.hypot(*hw) if self.border_reach < 1 else 1)))
 
     def _dice(self, raw: Tensor, target: Tensor, known: Tensor) -> Tensor:
         """One minus the soft Dice coefficient, squares below (Milletari et al. 2016; Sapiens2's specification, section 2.2).

@@ -51,7 +51,7 @@ def _canonical(task: Task, batch: Batch) -> Tensor:
 
 CASES = {
     "seg": Case(
-        Seg(dice=0.5),
+        Seg(dice=0.5, border=2.0),
         {"miou": 1, "macc": 1, "aacc": 1, "person_iou": 1, "boundary_f": 1},
         lambda task, batch: 30 * F.one_hot(batch["seg"].long(), task.channels).movedim(-1, 1).float(),
     ),
@@ -62,6 +62,14 @@ CASES = {
             for n in ["abs_rel", "sq_rel", "rmse_m", "rmse_log", "log10", "delta1", "delta2", "delta3", "edge_f"]
         },
         lambda task, batch: relative(batch["depth"])[0][:, None],
+    ),
+    "metric depth": Case(
+        Depth(metric=True),
+        {
+            n: float(n.startswith(("delta", "edge")))
+            for n in ["abs_rel", "sq_rel", "rmse_m", "rmse_log", "log10", "delta1", "delta2", "delta3", "edge_f"]
+        },
+        lambda task, batch: task.target(batch)[0][:, None],
     ),
     "normal": Case(
         Normal(slope=1.0),

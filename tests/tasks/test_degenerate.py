@@ -17,7 +17,13 @@ from tasks.seg.task import Seg
 HW = (12, 10)
 NAN = math.nan
 CAMERA = torch.tensor([14.0, 14.0, 4.5, 5.5])
-TASKS = {"seg": Seg(dice=1.0), "depth": Depth(), "normal": Normal(slope=1.0), "pointmap": Pointmap()}
+TASKS = {
+    "seg": Seg(dice=1.0, border=2.0),
+    "depth": Depth(),
+    "metric": Depth(metric=True),
+    "normal": Normal(slope=1.0),
+    "pointmap": Pointmap(),
+}
 
 
 def ordinary() -> dict[str, Tensor]:
@@ -112,7 +118,7 @@ def test_what_is_trivial_is_finite(task, scene):
 def test_holes_are_no_different_from_unknown():
     holes, unknown = SCENES["holes of 0 metres"], changed(depth=_with("depth", np.s_[5:8], NAN))
     raw = torch.rand(1, 4, *HW, generator=torch.Generator().manual_seed(0))
-    for task in (Depth(), Pointmap()):
+    for task in (Depth(), Depth(metric=True), Pointmap()):
         some = raw[:, : task.channels]
         assert task.loss(some, batched(holes)) == task.loss(some, batched(unknown))
         assert torch.equal(task.measure(answered(task, some[0]), holes), task.measure(answered(task, some[0]), unknown))

@@ -17,7 +17,7 @@ from tasks.pointmap.task import Pointmap
 from tasks.pose.task import Pose
 from tasks.seg.task import Seg
 
-TASKS = {"seg": Seg(dice=0.5), "depth": Depth(), "normal": Normal(slope=1.0), "pointmap": Pointmap(), "pose": Pose()}
+TASKS = {"seg": Seg(dice=0.5, border=3.0), "depth": Depth(), "normal": Normal(slope=1.0), "pointmap": Pointmap(), "pose": Pose()}
 TABLE = {"entries": [{"name": "one", "colour": [1, 2, 3]}, {"name": "two", "colour": [4, 5, 6]}]}
 
 
@@ -43,10 +43,13 @@ CHANGES: dict[tuple[str, str], tuple[Any, Callable[[Task, Batch], Any]]] = {
     ("seg", "labels"): (TABLE, _words),
     ("seg", "weighted"): (False, _cost),
     ("seg", "dice"): (2.0, _cost),
+    ("seg", "border"): (1.0, _cost),
+    ("seg", "border_reach"): (5.0, _cost),
     ("seg", "undo"): (1.0, lambda task, batch: task.decode(noise(task))),
     ("seg", "soft"): (True, lambda task, batch: task.decode(noise(task))),
     ("depth", "variance_focus"): (1.0, _cost),
     ("depth", "floor"): (0.5, _cost),
+    ("depth", "metric"): (True, _cost),
     ("normal", "l1"): (2.0, _cost),
     ("normal", "cosine"): (2.0, _cost),
     ("normal", "slope"): (10.0, _cost),

@@ -5,6 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from tasks.seg.boundary import beside
 from tasks.seg.task import Seg
 
 
@@ -58,6 +59,55 @@ def test_undoing_the_weights_answers_the_likeliest_class():
 def test_the_trivial_answer_is_the_commonest_class_whatever_its_weight():
     task = Seg(labels=table(3, weights=[0.1, 10.0, 1.0]), undo=1.0)
     assert task.decode(task.trivial({"seg": torch.tensor([[[2, 2, 0]]], dtype=torch.uint8)})[None]).unique().tolist() == [2]
+
+
+def test_pixels_near_another_class_weigh_more_by_hand():
+    """Rows of six; a coin's toss of two classes costs ln 2 at every pixel."""
+    target = torch.tensor([[[0, 0, 0, 1, 1, 255]]], dtype=torch.uint8)
+    half = torch.zeros(1, 2, 1, 6)
+    plain = torch.log(torch.tensor(2.0)).item()
+    cost = {
+        reach: Seg(labels=table(2), border=3.0, border_reach=reach).loss(half, {"seg": target})["ce"].item()
+        for reach in (1.0, 2.0, 9.0)
+    }
+    assert cost[1.0] == pytest.approx(plain * (3 + 2 * 3) / 5)  # two of the five known pixels touch the other class
+    assert cost[2.0] == pytest.approx(plain * (1 + 4 * 3) / 5)
+    assert cost[9.0] == pytest.approx(plain * 3)
+    share = 2.0 / 37**0.5  # of the diagonal of 1 x 6
+    assert Seg(labels=table(2), border=3.0, border_reach=share).loss(half, {"seg": target})["ce"].item() == pytest.approx(cost[2.0])
+    assert Seg(labels=table(2)).loss(half, {"seg": target})["ce"].item() == pytest.approx(plain)
+
+
+def test_classes_and_borders_weigh_together():
+    target = torch.tensor([[[0, 0, 1, 1]]], dtype=torch.uint8)
+    cost = Seg(labels=table(2, weights=[1.0, 5.0]), border=2.0, border_reach=1.0).loss(torch.zeros(1, 2, 1, 4), {"seg": target})
+    assert cost["ce"].item() == pytest.approx(torch.log(torch.tensor(2.0)).item() * (1 + 2 + 2 * 5 + 5) / 4)
+
+
+@pytest.mark.parametrize("reach", [1, 2, 5])
+def test_what_is_near_another_class_is_found_as_by_a_loop(reach):
+    rng = np.random.default_rng(reach)
+    labels = np.kron(rng.integers(0, 3, (2, 4, 3)), np.ones((1, 5, 6), int)).astype(np.uint8)
+    labels[rng.random(labels.shape) < 0.1] = 255
+    wanted = np.zeros(labels.shape, bool)
+    for b, y, x in np.argwhere(labels != 255):
+        window = labels[b, max(0, y - reach) : y + reach + 1, max(0, x - reach) : x + reach + 1]
+        wanted[b, y, x] = ((window != labels[b, y, x]) & (window != 255)).any()
+    found = beside(torch.from_numpy(labels).long(), torch.from_numpy(labels != 255), reach)
+    assert np.array_equal(found.numpy(), wanted)
+    assert 0 < wanted.sum() < (labels != 255).sum()
+
+
+def test_the_edge_of_the_unknown_is_no_border_and_stays_free():
+    target = torch.full((1, 6, 6), 255, dtype=torch.uint8)
+    target[:, 2:4, 2:4] = 1
+    raw = torch.randn(1, 3, 6, 6, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    with_border, without = (Seg(labels=table(3), border=b, border_reach=2.0).loss(raw, {"seg": target})["ce"] for b in (9.0, 1.0))
+    assert with_border == without
+    target[:, 2, 2] = 0
+    (pull,) = torch.autograd.grad(Seg(labels=table(3), border=9.0, border_reach=2.0).loss(raw, {"seg": target})["ce"], raw)
+    assert (pull[:, :, target[0] == 255] == 0).all()
+    assert (pull[:, :, target[0] != 255] != 0).all()
 
 
 def test_dice_by_hand():
@@ -184,7 +234,7 @@ def test_the_trivial_answer_is_the_commonest_class():
     assert (raw.argmax(0) == 2).all()
 
 
-@pytest.mark.parametrize(("labels", "count"), [("sapiens28", 28), ("lip20", 20)])
+@pytest.mark.parametrize(("labels", "count"), [("sapiens28", 28), ("sapiens29", 29), ("lip20", 20), ("cihp20", 20)])
 def test_the_tables_that_come_with_us_have_their_classes(labels, count):
     task = Seg(labels=labels)
     assert task.channels == count

@@ -16,6 +16,7 @@ CHANGES = {
     "noise": 30.0,
     "blur": 4.0,
     "jpeg": 5,
+    "shuffle": 1.0,
 }
 
 
@@ -41,6 +42,13 @@ def test_every_option_changes_the_picture(photo, field):
     ]
     assert plain.shape == photo.shape
     assert max(differences) > 1
+
+
+def test_channels_change_places_as_often_as_asked_and_every_way():
+    pixel = np.array([[[10, 20, 30]]], np.uint8)
+    made = [tuple(seen(replace(OFF, probability=0.0, shuffle=0.5), pixel, seed)[0, 0].tolist()) for seed in range(600)]
+    assert set(made) == {(a, b, 60 - a - b) for a in (10, 20, 30) for b in (10, 20, 30) if a != b}
+    assert made.count((10, 20, 30)) / 600 == pytest.approx(0.5 + 0.5 / 6, abs=0.06)
 
 
 def test_probability_is_how_often(photo):

@@ -6,6 +6,7 @@ import os
 import shutil
 import tarfile
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import pytest
@@ -13,6 +14,8 @@ import torch
 from torch.utils.data import DataLoader
 
 from shared.data.backdrops import Backdrops
+from shared.data.half import HalfBody
+from shared.data.occlusion import Occlusion
 from shared.data.order import Positions
 from shared.data.photometric import Photometric
 from shared.data.shards import DamagedSample, Shards, write_shards
@@ -24,12 +27,19 @@ from shared.vocabulary import Vocabulary
 SIZE = (32, 24)
 
 
-def vocabulary(names):
-    return Vocabulary.parse({"entries": [{"name": name, "colour": [0, 0, 0]} for name in names]})
+HALVES = {
+    "upper_body": ["nose", "left_shoulder", "right_shoulder", "left_elbow", "right_elbow"],
+    "lower_body": ["left_hip", "right_hip", "left_knee", "right_knee", "left_ankle", "right_ankle"],
+}
+
+
+def vocabulary(names, groups=MappingProxyType({})):
+    groups = {group: words for group, words in groups.items() if set(words) <= set(names)}
+    return Vocabulary.parse({"entries": [{"name": name, "colour": [0, 0, 0]} for name in names], "groups": groups})
 
 
 def everything(shards):
-    seg, points = (vocabulary(Shards(shards).names[field]) for field in ("seg", "keypoints"))
+    seg, points = (vocabulary(Shards(shards).names[field], HALVES) for field in ("seg", "keypoints"))
     return Wanted({"seg": seg, "depth": None, "normal": None, "keypoints": points})
 
 
@@ -73,6 +83,45 @@ def test_views_of_nearly_one_class_are_drawn_again_but_not_for_ever(halves):
 def test_the_largest_share_is_of_labelled_pixels():
     assert largest_share(np.array([[0, 0, 1], [255, 255, 2]], np.uint8)) == 0.5
     assert largest_share(np.full((2, 2), 255, np.uint8)) == 1
+
+
+def test_views_that_lose_too_many_points_are_drawn_again(tmp_path):
+    points = np.array([[12, 16, 1]] * 2 + [[2, 2, 1]] * 6, np.float32)  # two in the middle, six in a corner
+    write_shards(
+        [("a", {"image": np.zeros((32, 24, 3), np.uint8), "keypoints": points})], tmp_path, names={"keypoints": list("abcdefgh")}
+    )
+    wanted, far = Wanted({"keypoints": vocabulary("abcdefgh")}), {"scale": (1.0, 3.0), "degrees": 0.0, "shift": 0.2}
+    lost = {}
+    for fewest in (0, 3, 99):  # of 8 known points 99 is all 8
+        stream = Stream(tmp_path, size=SIZE, wanted=wanted, jitter=Jitter(**far, fewest=fewest))
+        kept = np.array([(stream[p]["keypoints"][:, 2] > 0).sum().item() for p in range(100)])
+        lost[fewest] = (kept < 8).mean()
+    assert lost[0] > 0.5
+    assert lost[3] == lost[99] < 0.1, "the tenth stands, whatever it shows"
+
+
+def test_half_of_a_person_fills_the_view_and_labels_go_with_it(large_shards):
+    halves = {}
+    for upper in (1.0, 0.0):
+        half = HalfBody(probability=1.0, upper=upper)
+        stream = made(large_shards, size=(64, 48), framing="boxes", half_body=half, jitter=None, photometric=None)
+        names = list(stream.wanted.fields["keypoints"].names)
+        seen = next(stream[p] for p in range(2) if stream.shards.key(stream.order[p]) == stream.shards.key(0))  # head to foot
+        halves[upper] = {name: seen["keypoints"][names.index(name)] for name in ("nose", "left_ankle")}
+        assert (seen["seg"] > 0).float().mean() > 0.1
+    assert halves[1.0]["nose"][2] == halves[0.0]["left_ankle"][2] == 1
+    assert halves[1.0]["left_ankle"][2] == halves[0.0]["nose"][2] == 0
+
+
+def test_half_a_body_without_points_is_refused(small_shards):
+    with pytest.raises(ValueError, match="half_body needs a task with keypoints"):
+        Stream(small_shards, size=SIZE, wanted=Wanted({"depth": None}), half_body=HalfBody())
+
+
+def test_what_is_covered_is_asked_for_all_the_same(small_shards):
+    plain, covered = (made(small_shards, occlusion=occlusion)[3] for occlusion in (None, Occlusion()))
+    assert not torch.equal(plain.pop("image"), covered.pop("image"))
+    assert same(plain, covered)
 
 
 def test_a_sample_has_one_shape_at_every_position(small_shards):
@@ -217,9 +266,11 @@ CHANGES = {
     "size": (48, 24),
     "wanted": Wanted({"depth": None}),
     "framing": "boxes",
+    "half_body": HalfBody(probability=1.0, padding=1.0),
     "jitter": None,
     "backdrops": Backdrops(),
     "photometric": None,
+    "occlusion": Occlusion(),
     "seed": 9,
     "window": 1,
 }

@@ -77,6 +77,13 @@ def test_a_box_that_is_not_finite_is_refused():
             frame(np.array([0, np.nan, 3, 4]), SIZE)
 
 
+def test_a_box_that_ends_before_it_begins_is_refused():
+    for frame in (View.box, View.corners):
+        for box in ([9, 0, 3, 4], [0, 5, 3, 4]):
+            with pytest.raises(ValueError, match="ends before it begins; give x0 y0 x1 y1 in pixels, left and top first"):
+                frame(np.array(box, np.float32), SIZE)
+
+
 def test_turning_is_counter_clockwise_as_seen_and_mirroring_comes_last():
     turned = View.about((10, 10), 1, (21, 21), degrees=90)
     assert np.allclose(turned.to_view(np.array([15.0, 10.0])), [10, 5])  # what was on the right is on top
@@ -107,6 +114,13 @@ def test_a_jitter_stays_within_its_limits_and_reaches_them():
     assert 29 < np.abs(degrees).max() <= 30 + 1e-9
 
 
+def test_an_even_scale_is_as_often_in_one_part_of_its_range_as_in_another():
+    plain, jitter = View.whole((64, 48), SIZE), replace(STILL, scale=(0.2, 2.0), even=True)
+    scales = np.array([jitter(plain, np.random.default_rng(seed)).scale for seed in range(2000)])
+    assert 0.2 <= scales.min() < 0.21 < 1.99 < scales.max() <= 2
+    assert np.quantile(scales, [0.25, 0.5, 0.75]) == pytest.approx([0.65, 1.1, 1.55], abs=0.05)
+
+
 def test_no_jitter_is_no_change():
     plain = View.whole((200, 300), SIZE)
     same = STILL(plain, np.random.default_rng(0))
@@ -114,15 +128,40 @@ def test_no_jitter_is_no_change():
     assert (same.size, same.flip) == (SIZE, False)
 
 
-CHANGES = {"scale": (0.5, 0.6), "degrees": 30.0, "shift": 0.2, "flip": 1.0}
+CHANGES = {"scale": (0.5, 0.6), "degrees": 60.0, "shift": 0.3, "flip": 1.0, "turned": 0.0, "moved": 0.0, "bell": True, "even": True}
 
 
-@pytest.mark.parametrize("field", [f.name for f in fields(Jitter) if f.name != "largest"])  # which tests of the stream see
+@pytest.mark.parametrize(
+    "field", [f.name for f in fields(Jitter) if f.name not in ("largest", "fewest")]
+)  # which tests of the stream see
 def test_every_limit_changes_the_view(field):
-    plain = View.whole((200, 300), SIZE)
-    still = STILL(plain, np.random.default_rng(0))
-    moved = replace(STILL, **{field: CHANGES[field]})(plain, np.random.default_rng(0))
-    assert not np.allclose(still.matrix, moved.matrix)
+    plain, changed = View.whole((200, 300), SIZE), replace(Jitter(), **{field: CHANGES[field]})
+    pairs = [[jitter(plain, np.random.default_rng(seed)).matrix for jitter in (Jitter(), changed)] for seed in range(4)]
+    assert any(not np.allclose(*pair) for pair in pairs)
+
+
+def test_a_view_is_turned_and_moved_as_often_as_asked_and_each_by_itself():
+    plain, middle = View.whole((64, 48), SIZE), np.array([(SIZE[1] - 1) / 2, (SIZE[0] - 1) / 2])
+    jitter = replace(STILL, degrees=80.0, shift=0.16, turned=0.6, moved=0.3)
+    seen = [jitter(plain, np.random.default_rng(seed)) for seed in range(2000)]
+    turned = np.array([abs(view.matrix[0, 1]) > 1e-9 for view in seen])
+    moved = np.array([not np.allclose(view.to_source(middle), middle) for view in seen])
+    assert turned.mean() == pytest.approx(0.6, abs=0.03)
+    assert moved.mean() == pytest.approx(0.3, abs=0.03)
+    assert (turned & moved).mean() == pytest.approx(0.18, abs=0.03)
+
+
+def test_on_a_bell_the_middle_is_likelier_than_the_limits_and_half_of_the_views_show_more():
+    """A normal distribution cut off at one deviation has its quarters at 0.44 of it; what is seen is 1 +- 0.5 of the plain extent."""
+    plain = View.whole((64, 48), SIZE)
+    jitter = replace(STILL, scale=(2 / 3, 2.0), degrees=80.0, bell=True)
+    seen = [jitter(plain, np.random.default_rng(seed)) for seed in range(4000)]
+    extents = np.array([1 / view.scale for view in seen])
+    degrees = np.degrees(np.arctan2([view.matrix[0, 1] for view in seen], [view.matrix[0, 0] for view in seen]))
+    for draws in ((extents - 1) / 0.5, degrees / 80):
+        assert 0.98 < np.abs(draws).max() <= 1 + 1e-9
+        assert np.quantile(draws, [0.25, 0.5, 0.75]) == pytest.approx([-0.44, 0, 0.44], abs=0.04)
+    assert abs(np.corrcoef(extents, degrees)[0, 1]) < 0.05
 
 
 def test_the_same_draw_is_the_same_view():

@@ -7,6 +7,8 @@ from shared.data.fields import EXTRA
 from shared.data.indexed import Indexed
 from shared.data.shards import DamagedSample, Shards, write_shards
 from shared.data.stream import Stream
+from shared.data.surface import normals
+from shared.data.view import Jitter
 from shared.data.wanted import Wanted, beyond
 from shared.vocabulary import Vocabulary
 
@@ -168,3 +170,47 @@ def test_packing_refuses_a_label_that_is_not_named(tmp_path):
 def test_the_first_stray_label_is_found_and_unknown_is_none():
     assert beyond(np.array([[0, 255], [4, 6]], np.uint8), 4) == 4
     assert beyond(np.array([[0, 255], [3, 1]], np.uint8), 4) is None
+
+
+@pytest.fixture
+def depth_only(packed, person):
+    """One person whose normals are stored, one of whom only depth and camera are, and one of whom neither is."""
+    fields = ("image", "depth", "intrinsics", "normal")
+    return packed({}, *({name: person[name] for name in fields[:count]} for count in (4, 3, 1)))
+
+
+def test_depth_and_a_camera_give_normals_where_a_sample_has_none(depth_only, person):
+    wanted = Wanted({"normal": None}, derive=["normal"]).over(depth_only)
+    assert wanted.reads == {"image", "box", "normal"}
+    stored, computed, neither = (wanted.read(depth_only, i, only=wanted.reads) for i in range(3))
+    assert stored.keys() == computed.keys() == {"image", "normal"}, "what normals follow from is not part of a batch"
+    assert np.allclose(stored["normal"], person["normal"], atol=1e-3, equal_nan=True)
+    known = np.isfinite(computed["normal"]).all(-1)
+    assert np.array_equal(computed["normal"], normals(person["depth"], person["intrinsics"]), equal_nan=True)
+    assert known.sum() > 0.5 * np.isfinite(person["depth"]).sum()
+    assert "normal" not in neither
+
+
+def test_normals_are_computed_on_request_and_from_all_they_follow_from(depth_only, packed):
+    plain = Wanted({"normal": None}).over(depth_only)
+    assert "normal" not in plain.read(depth_only, 1, only=plain.reads)
+    asked_for_other = Wanted({"normal": None, "depth": None}, derive=["normal"]).over(depth_only)
+    assert "normal" not in asked_for_other.read(depth_only, 1, only={"image", "depth"})
+    with pytest.raises(ValueError, match="'depth' does not follow from other fields of a sample; normal can be derived"):
+        Wanted({"depth": None}, derive=["depth"])
+
+
+def test_data_with_depth_alone_train_normals_and_without_a_camera_they_are_refused(tmp_path, person):
+    sample = {name: person[name] for name in ("image", "depth", "intrinsics")}
+    write_shards([("a", sample)], tmp_path / "with")
+    write_shards([("a", {name: person[name] for name in ("image", "depth")})], tmp_path / "without")
+    wanted = Wanted({"normal": None}, derive=["normal"])
+    turned = Stream(tmp_path / "with", size=(64, 48), wanted=wanted, jitter=Jitter(scale=(2.0, 2.0), degrees=30, shift=0))[0]
+    assert turned["normal"].shape == (3, 64, 48)
+    length = turned["normal"].norm(dim=0)
+    assert np.allclose(length[length.isfinite()], 1, atol=1e-5)
+    assert length.isfinite().float().mean() > 0.2
+    item = Indexed(tmp_path / "with", size=(64, 48), wanted=wanted)[0]
+    assert item.truth.keys() == {"normal", "box"}
+    with pytest.raises(ValueError, match="no sample has the field 'normal' that the task needs; the shards hold depth, image"):
+        wanted.over(Shards(tmp_path / "without"))

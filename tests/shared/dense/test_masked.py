@@ -1,10 +1,13 @@
 """Arithmetic over known pixels: unknown costs nothing and poisons nothing."""
 
+import math
+
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
-from shared.dense.masked import capped, masked_mean, resize, scale_and_shift, unit
+from shared.dense.masked import capped, line_log, masked_mean, resize, scale_and_shift, silog, unit
 
 
 def test_a_mean_is_over_what_is_known():
@@ -76,3 +79,32 @@ def test_unit_vectors_are_those_of_torch_and_so_are_their_gradients():
     (F.normalize(theirs, dim=1, eps=1e-6) ** 3).sum().backward()
     torch.testing.assert_close(unit(vectors), F.normalize(vectors, dim=1, eps=1e-6))
     torch.testing.assert_close(ours.grad, theirs.grad)
+
+
+def test_below_its_floor_a_logarithm_goes_on_without_a_step_or_a_kink():
+    low, high = line_log(torch.tensor([0.01 - 1e-5, 0.01 + 1e-5], dtype=torch.float64), 0.01)
+    assert (high - low).item() == pytest.approx(2e-5 / 0.01, rel=1e-2)
+    far = torch.tensor([-5.0, 0.0, 3.0], dtype=torch.float64, requires_grad=True)
+    (slope,) = torch.autograd.grad(line_log(far, 0.01).sum(), far)
+    assert slope.tolist() == pytest.approx([100, 100, 1 / 3])
+    assert line_log(far, 0.01)[2].item() == pytest.approx(math.log(3))
+
+
+def test_the_scale_invariant_logarithm_is_its_formula_and_forgives_what_it_is_told_to():
+    rng = np.random.default_rng(0)
+    target, answer, known = rng.uniform(0.5, 3, (3, 4, 5)), rng.uniform(0.5, 3, (3, 4, 5)), rng.random((3, 4, 5)) < 0.7
+    known[2] = False  # a picture of which nothing is known does not count
+    tensors = [torch.from_numpy(values) for values in (answer, target, known)]
+    for focus in (0.0, 0.5, 1.0):
+        wanted = []
+        for t, a, k in zip(target[:2], answer, known):
+            g = [math.log(x) - math.log(y) for x, y in zip(t[k], a[k])]
+            wanted.append(math.sqrt(sum(x * x for x in g) / len(g) - focus * (sum(g) / len(g)) ** 2))
+        assert silog(*tensors, focus=focus, floor=1e-3).item() == pytest.approx(sum(wanted) / 2, rel=1e-6)
+
+
+def test_an_exact_answer_costs_nothing_and_has_a_finite_gradient():
+    exact = torch.rand(2, 3, 4, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    cost = silog(exact, exact.detach(), torch.ones(2, 3, 4, dtype=torch.bool), focus=0.5, floor=1e-3)
+    assert cost == 0
+    assert torch.equal(torch.autograd.grad(cost, exact)[0], torch.zeros(2, 3, 4))

@@ -95,11 +95,15 @@ RISE = [LR * (0.001 + 0.999 * k / 3) for k in range(4)]  # four iterations, the 
         ("cosine", [LR * (1 + math.cos(math.pi * k / 6)) / 2 for k in range(6)]),
         ("linear", [LR * (1 - k / 5) for k in range(6)]),
         ("constant", [LR] * 6),
+        ("steps", None),
     ],
 )
 @pytest.mark.parametrize("warmup", [0, 4])
 def test_rates_rise_and_fall_as_by_hand(kind, fall, warmup):
     rise = RISE if warmup else []
+    if fall is None:  # tenths begin at 170 and 200 of 210 parts of the whole, the warm-up included
+        first, second = round(170 / 210 * (len(rise) + 6)), round(200 / 210 * (len(rise) + 6))
+        fall = [LR * 0.1 ** ((k >= first) + (k >= second)) for k in range(len(rise), len(rise) + 6)]
     assert course(kind, iters=len(rise) + 6, warmup=warmup) == pytest.approx(rise + fall, abs=1e-9)
 
 

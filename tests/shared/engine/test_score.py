@@ -11,10 +11,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from shared import checkpoint
+from shared.data.fields import warp
 from shared.data.indexed import Indexed
 from shared.engine import data
 from shared.engine.evaluate import evaluate, run
-from shared.engine.score import detailed, details, measured, score, table, times_better, trivial_answers
+from shared.engine.score import _measure, detailed, details, measured, score, table, times_better, trivial_answers
 from shared.engine.session import Session
 from tasks.depth.task import Depth
 from tasks.normal.task import Normal
@@ -24,6 +25,7 @@ from tasks.seg.task import Seg
 ROOT = Path(__file__).parents[3]
 HERE = Session(torch.device("cpu"))
 TASKS = (Seg(), Depth(), Normal(), Pose())
+METRIC = Depth(metric=True)
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +62,46 @@ def test_the_truth_scores_perfectly(people):
     assert scores["normal/mean_deg"] < 0.1
     assert scores["pose/oks"] > 0.9
     assert trivial == {}
+
+
+class Metric(nn.Module):
+    """Knows the canonical depth of every picture as the network sees it, and answers `beside` next to the picture."""
+
+    def __init__(self, people: Indexed, *, beside: float = 1.0) -> None:
+        super().__init__()
+        self.known = {}
+        for item in people:
+            told = {name: item.truth[name].numpy() for name in ("depth", "intrinsics")}
+            seen = {name: torch.from_numpy(value)[None] for name, value in warp(told, item.view).items()}
+            self.known[item.image.numpy().tobytes()] = torch.where(seen["depth"].isfinite(), METRIC.target(seen)[0], beside)
+
+    def forward(self, image: Tensor) -> dict[str, Tensor]:
+        return {"depth": torch.stack([self.known[picture.numpy().tobytes()] for picture in image])}
+
+
+@pytest.mark.parametrize(("size", "framing"), [((64, 48), "whole"), ((96, 160), "whole"), ((128, 96), "boxes")])
+def test_metric_depth_is_scored_in_metres_whatever_the_network_sees_of_a_picture(small_shards, size, framing):
+    """Padded, magnified, in a box: a perfect network is right to the rim of people, in every batch and beside anything."""
+    data_ = Indexed(small_shards, size=size, wanted=data.wanted((METRIC,)), framing=framing)
+    found = [score(Metric(data_, beside=b), data_, HERE, tasks=(METRIC,), batch=n)[0] for b, n in ((1.0, 5), (1.0, 1), (3.0, 12))]
+    assert found[0] == found[1]
+    for scores in found:
+        assert scores["depth/delta1"] > 0.97
+        assert scores["depth/abs_rel"] < 0.02
+    if size == (64, 48):
+        assert found[0]["depth/abs_rel"] == pytest.approx(0, abs=1e-6)
+
+
+def test_a_picture_without_a_camera_is_not_scored_in_metres(small_shards):
+    wanted = data.wanted((METRIC,))
+    known = Indexed(small_shards, size=(64, 48), wanted=wanted)
+    item = known[0]
+    raw = Metric(known)(item.image[None])["depth"][0]
+    blind = item._replace(truth=item.truth | {"intrinsics": torch.full((4,), torch.nan)})
+    row, none = (_measure(METRIC, raw, one, None)[0] for one in (item, blind))
+    assert row.any()
+    assert not none.any()
+    assert METRIC.summarise(torch.stack([row, none])) == METRIC.summarise(row[None])
 
 
 @pytest.fixture(scope="module")

@@ -57,7 +57,7 @@ def test_people_are_answered_one_by_one(predictor):
     together = predictor(image, boxes=boxes)["pose"]
     assert together.shape == (3, 17, 3)
     for box, found in zip(boxes, together, strict=True):
-        assert np.array_equal(predictor(image, boxes=box[None])["pose"][0], found)
+        assert np.allclose(predictor(image, boxes=box[None])["pose"][0], found, atol=1e-3)  # a batch is added up in another order
     assert not np.array_equal(together[0], together[1])
     assert predictor(image, boxes=np.zeros((0, 4), np.float32))["pose"].shape == (0, 17, 3)
     assert np.array_equal(predictor(image, boxes=boxes)["depth"], predictor(image)["depth"]), "boxes are for pose alone"

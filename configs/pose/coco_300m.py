@@ -1,0 +1,9 @@
+"""17 points of COCO at 1024 x 768 with the official head: 300m, 8 GPUs."""
+
+from mmengine.config import read_base
+
+with read_base():
+    from .._base_.pose17 import *
+
+backbone.update(size="300m", recompute=False)
+init = "checkpoints/mae_300m.safetensors"

@@ -1,0 +1,10 @@
+"""243 face points at 1024 x 768: 300m, 8 GPUs."""
+
+from mmengine.config import read_base
+
+with read_base():
+    from .._base_.pose243 import *
+
+backbone.update(size="300m", recompute=False)
+init = "checkpoints/mae_300m.safetensors"
+tasks[0].update(hardest=128)

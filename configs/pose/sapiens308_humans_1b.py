@@ -1,0 +1,11 @@
+"""308 points at 1024 x 768 with the official head: 1b, 8 GPUs."""
+
+from mmengine.config import read_base
+
+with read_base():
+    from .._base_.pose308 import *
+
+backbone.update(size="1b", recompute=True)
+init = "checkpoints/mae_1b.safetensors"
+tasks[0].update(hardest=128)
+layer_decay = 0.95

@@ -1,0 +1,10 @@
+"""133 points of COCO-WholeBody at 1024 x 768 with the official head: 600m, 8 GPUs."""
+
+from mmengine.config import read_base
+
+with read_base():
+    from .._base_.pose133 import *
+
+backbone.update(size="600m", recompute=False)
+init = "checkpoints/mae_600m.safetensors"
+layer_decay = 0.75
