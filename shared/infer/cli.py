@@ -89,6 +89,7 @@ def infer(only: type[Task] | None = None) -> None:
             flip=arguments.flip,
             precision=arguments.precision,
             formats=ask.formats,
+            focal_px=ask.focal_px,
             compiled=arguments.compile,
         )
         _check(ask, predictor.tasks)
@@ -121,8 +122,7 @@ def run(
         try:
             image = read_photo(found.path)
             given = (boxes or {}).get(found.path.name)
-            boxed = None if given is None else np.asarray(given, np.float32).reshape(-1, 4)
-            answers = predictor(image, boxes=boxed, focal_px=ask.focal_px)
+            answers = predictor(image, boxes=None if given is None else np.asarray(given, np.float32).reshape(-1, 4))
             for task in predictor.tasks:  # one picture at a time: at 4K each takes a hundred megabytes
                 write(out, found.name, task.asked(answers[task.name], ask))
                 if render:

@@ -31,6 +31,8 @@ class Predictor:
         flip: average every answer with that for the mirror image; the official preset does so for pose anyway.
         formats: what answers will be asked for as (`Task.formats`): for `soft`, parts are answered with (H,W,K) probabilities.
         precision: `fp32`, or `bf16` autocast; `auto` is bf16 on GPUs that have it, and fp32 under the official preset.
+        focal_px: focal length in pixels of the pictures, for metric depth; None: that of a lens of 75 degrees across the diagonal,
+            and metres are wrong by as much as it is. May be set between pictures.
         compiled: backbone and decoders go through torch.compile: the first picture takes a minute more, later ones less.
 
     Raises:
@@ -53,6 +55,7 @@ class Predictor:
         flip: bool = False,
         precision: str = "auto",
         formats: Collection[str] = (),
+        focal_px: float | None = None,
         compiled: bool = False,
     ) -> None:
         if precision not in PRECISIONS:
@@ -67,6 +70,7 @@ class Predictor:
         self.tasks: tuple[Task, ...] = tuple(task for _, task in rows)
         self.presets = {task.name: row for row, task in rows}
         self.model, self.size, self.device = model.to(device).eval(), size, torch.device(device)
+        self.focal_px = focal_px
         auto = self.device.type == "cuda" and torch.cuda.is_bf16_supported() and preset != "official"
         self.dtype = torch.bfloat16 if precision == "bf16" or (precision == "auto" and auto) else None
         if compiled:
@@ -90,7 +94,7 @@ class Predictor:
         Args:
             path: `model.safetensors` of a run, or an official file; None: the built-in model.
             device: `auto` is the GPU where there is one.
-            options: `preset`, `flip`, `precision`, `formats`, `compiled`.
+            options: `preset`, `flip`, `precision`, `formats`, `focal_px`, `compiled`.
 
         Raises:
             ValueError: the file is no checkpoint of answers, or lacks a task that is asked for; or there is no such device, or no
@@ -106,14 +110,12 @@ class Predictor:
             raise ValueError(f"{said} answers {', '.join(names)}, not {', '.join(sorted(missing))}; give a checkpoint of that task")
         return cls(model, size=size, device=device, only=only, **options)
 
-    def __call__(self, image: np.ndarray, *, boxes: np.ndarray | None = None, focal_px: float | None = None) -> Answers:
+    def __call__(self, image: np.ndarray, *, boxes: np.ndarray | None = None) -> Answers:
         """One picture's answers by task name.
 
         Args:
             image: (H,W,3) uint8 RGB.
             boxes: (P,4) x0 y0 x1 y1 px, the people for tasks that look at one person at a time; None: the whole picture is one.
-            focal_px: focal length in pixels of the picture, which metric depth needs; None: as a lens of 75 degrees across the
-                diagonal has it, and metres are wrong by as much as that is.
 
         Returns:
             Maps at the picture's size; points (K,3), or (P,K,3) where boxes are given.
@@ -131,7 +133,7 @@ class Predictor:
         answers: Answers = {}
         for (look, per_person), tasks in alike.items():
             if not per_person or boxes is None:
-                answers |= self._look(image, look, tasks, focal_px=focal_px)
+                answers |= self._look(image, look, tasks)
                 continue
             people = [self._look(image, look, tasks, box) for box in boxes]  # one by one: memory does not grow with their number
             for task in tasks:
@@ -140,9 +142,7 @@ class Predictor:
         return {task.name: answers[task.name] for task in self.tasks}
 
     @torch.inference_mode()
-    def _look(
-        self, image: np.ndarray, look: Look, tasks: Sequence[Task], box: np.ndarray | None = None, *, focal_px: float | None = None
-    ) -> Answers:
+    def _look(self, image: np.ndarray, look: Look, tasks: Sequence[Task], box: np.ndarray | None = None) -> Answers:
         """Answers of one view."""
         hw = (image.shape[0], image.shape[1])
         view = view_of(look, hw, box, self.size)
@@ -153,7 +153,7 @@ class Predictor:
             mirrored = self._raw(batch.flip(-1), tasks)
             raw = {task.name: raw[task.name].add_(unmirror(task, mirrored.pop(task.name))).mul_(0.5) for task in tasks}
         return {
-            task.name: settle(task, raw.pop(task.name)[0], view, hw, self.presets[task.name].back, focal_px=focal_px).numpy()
+            task.name: settle(task, raw.pop(task.name)[0], view, hw, self.presets[task.name].back, focal_px=self.focal_px).numpy()
             for task in tasks
         }
 
