@@ -32,7 +32,12 @@ def metres_per_canonical(hw: tuple[int, int], width: float, *, focal_px: float |
         hw: height and width of the picture.
         width: of the network's frame, in pixels of the picture.
         focal_px: of the picture; None: the usual one.
+
+    Raises:
+        ValueError: it is not a length.
     """
+    if focal_px is not None and not 0 < focal_px < math.inf:
+        raise ValueError(f"a focal length is a positive number of pixels, and this is {focal_px:g}; give the picture's, or None")
     return (usual_focal_px(hw) if focal_px is None else focal_px) / width
 
 

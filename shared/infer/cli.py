@@ -116,6 +116,7 @@ def infer(only: type[Task] | None = None) -> None:
             batch=arguments.batch,
             mode=arguments.mode,
             zoom=arguments.zoom,
+            focal_px=ask.focal_px,
             compiled=arguments.compile,
         )
         _check(ask, predictor.tasks)

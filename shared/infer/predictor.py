@@ -52,6 +52,8 @@ class Predictor:
         mode: how maps are looked at besides as a whole: `people` in close views of the boxes, `tiles` all over, `auto` in those of
             people where boxes are known. See docs/inference.md.
         zoom: of tiles, against the whole view; never beyond the picture's own pixels.
+        focal_px: focal length in pixels of the pictures, for metric depth; None: that of a lens of 75 degrees across the diagonal,
+            and metres are wrong by as much as it is. May be set between pictures.
         compiled: backbone and decoders go through torch.compile: the first picture takes a minute more, later ones less.
 
     Raises:
@@ -77,6 +79,7 @@ class Predictor:
         batch: int = BATCH,
         mode: str = "whole",
         zoom: float = ZOOM,
+        focal_px: float | None = None,
         compiled: bool = False,
     ) -> None:
         if batch < 1:
@@ -95,6 +98,7 @@ class Predictor:
         refuse_mode(mode, self.tasks, self.presets, zoom)
         self.batch, self.mode, self.zoom = batch, mode, zoom
         self.model, self.size, self.device = model.to(device).eval(), size, torch.device(device)
+        self.focal_px = focal_px
         auto = self.device.type == "cuda" and torch.cuda.is_bf16_supported() and preset != "official"
         self.dtype = torch.bfloat16 if precision == "bf16" or (precision == "auto" and auto) else None
         if compiled:
@@ -118,7 +122,7 @@ class Predictor:
         Args:
             path: `model.safetensors` of a run, or an official file; None: the built-in model.
             device: `auto` is the GPU where there is one.
-            options: `preset`, `flip`, `precision`, `formats`, `batch`, `mode`, `zoom`, `compiled`.
+            options: `preset`, `flip`, `precision`, `formats`, `batch`, `mode`, `zoom`, `focal_px`, `compiled`.
 
         Raises:
             ValueError: the file is no checkpoint of answers, or lacks a task that is asked for; or there is no such device, or no
@@ -134,21 +138,12 @@ class Predictor:
             raise ValueError(f"{said} answers {', '.join(names)}, not {', '.join(sorted(missing))}; give a checkpoint of that task")
         return cls(model, size=size, device=device, only=only, **options)
 
-    def __call__(
-        self,
-        image: np.ndarray,
-        *,
-        boxes: np.ndarray | None = None,
-        focal_px: float | None = None,
-        known: Mapping[str, np.ndarray] = NOTHING,
-    ) -> Answers:
+    def __call__(self, image: np.ndarray, *, boxes: np.ndarray | None = None, known: Mapping[str, np.ndarray] = NOTHING) -> Answers:
         """One picture's answers by task name.
 
         Args:
             image: (H,W,3) uint8 RGB.
             boxes: (P,4) x0 y0 x1 y1 px, the people for tasks that look at one person at a time; None: the whole picture is one.
-            focal_px: focal length in pixels of the picture, which metric depth needs; None: as a lens of 75 degrees across the
-                diagonal has it, and metres are wrong by as much as that is.
             known: what `points` answered for this picture already.
 
         Returns:
@@ -159,7 +154,7 @@ class Predictor:
         """
         answers = dict(known) or self.points([(image, boxes)])[0]
         for one in self._passes(boxes, points=False):
-            answers |= self._look(one, [(image, None)], focal_px=focal_px, people=boxes)[0]
+            answers |= self._look(one, [(image, None)], people=boxes)[0]
         return {task.name: answers[task.name] for task in self.tasks}
 
     def points(self, pictures: Sequence[Picture]) -> list[Answers]:
@@ -210,9 +205,7 @@ class Predictor:
         return [task for task in self.tasks if task.name in one.names]
 
     @torch.inference_mode()
-    def _look(
-        self, one: Pass, seen: Sequence[Picture], *, focal_px: float | None = None, people: np.ndarray | None = None
-    ) -> list[Answers]:
+    def _look(self, one: Pass, seen: Sequence[Picture], *, people: np.ndarray | None = None) -> list[Answers]:
         """Answers of some views in one pass: of whole pictures, or of one box (4,) in each; `people` are looked at besides."""
         tasks, sizes = self._of(one), [(image.shape[0], image.shape[1]) for image, _ in seen]
         views = [view_of(one.look, hw, box, self.size) for hw, (_, box) in zip(sizes, seen)]
@@ -224,7 +217,7 @@ class Predictor:
             points = list(settle_points(task, maps, views)) if task.answers == "points" else []
             for i, answer in enumerate(answers):
                 if task.name not in answer:
-                    found = points[i] if points else settle(task, maps[i], views[i], sizes[i], back, focal_px=focal_px)
+                    found = points[i] if points else settle(task, maps[i], views[i], sizes[i], back, focal_px=self.focal_px)
                     answer[task.name] = found.numpy()
         return answers
 

@@ -65,7 +65,7 @@ class Run:
         queue, self.queue = self.queue, []
         for photo, points in zip(queue, self._together(queue)):
             try:
-                self._write(photo, self.predictor(photo.image, boxes=photo.boxes, focal_px=self.ask.focal_px, known=points))
+                self._write(photo, self.predictor(photo.image, boxes=photo.boxes, known=points))
             except (ValueError, OSError) as error:
                 self.fail(photo.found, error)
             else:

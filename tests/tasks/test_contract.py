@@ -49,6 +49,11 @@ def _canonical(task: Task, batch: Batch) -> Tensor:
     return torch.cat([scale * told.points, scale.expand(-1, 1, *HW)], 1)
 
 
+def _far(task: Task, batch: Batch) -> Tensor:
+    assert isinstance(task, Depth)
+    return task.target(batch)[0][:, None]
+
+
 CASES = {
     "seg": Case(
         Seg(dice=0.5, border=2.0),
@@ -69,7 +74,7 @@ CASES = {
             n: float(n.startswith(("delta", "edge")))
             for n in ["abs_rel", "sq_rel", "rmse_m", "rmse_log", "log10", "delta1", "delta2", "delta3", "edge_f"]
         },
-        lambda task, batch: task.target(batch)[0][:, None],
+        _far,
     ),
     "normal": Case(
         Normal(slope=1.0),

@@ -39,6 +39,12 @@ def test_there_and_back_is_the_identity_whatever_the_size_of_the_network():
         assert 3.5 * scale.item() * back == pytest.approx(3.5, rel=1e-6)
 
 
+@pytest.mark.parametrize("focal", [0.0, -3.0, math.inf, NAN])
+def test_a_focal_length_that_is_none_is_refused(focal):
+    with pytest.raises(ValueError, match="a focal length is a positive number of pixels, and this is"):
+        metres_per_canonical((10, 10), 10, focal_px=focal)
+
+
 @pytest.mark.parametrize("hw", [(3024, 4032), (4032, 3024), (64, 48), (1, 1)])
 def test_the_usual_lens_sees_75_degrees_across_the_diagonal(hw):
     focal = usual_focal_px(hw)

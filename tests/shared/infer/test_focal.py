@@ -54,8 +54,9 @@ def test_twice_the_focal_length_is_twice_as_far_and_none_is_the_usual_one(metric
     assert depth["short"].min() > 0
     np.testing.assert_allclose(depth["long"], 2 * depth["short"], rtol=1e-6)
     np.testing.assert_allclose(depth["none"], depth["usual"], rtol=1e-6)
-    predictor = Predictor.load(metric, device="cpu")
-    np.testing.assert_array_equal(predictor(read_photo(photo), focal_px=40.0)["depth"], depth["short"])
+    predictor = Predictor.load(metric, device="cpu", focal_px=40.0)
+    np.testing.assert_array_equal(predictor(read_photo(photo))["depth"], depth["short"])
+    predictor.focal_px = None
     np.testing.assert_array_equal(predictor(read_photo(photo))["depth"], depth["none"])
 
 
