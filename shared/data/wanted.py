@@ -39,7 +39,9 @@ class Wanted:
             if name not in found and name in beside:
                 continue
             if name not in found:
-                raise ValueError(f"no sample has the field {name!r} that the task needs; the shards hold {', '.join(sorted(found))}")
+                raise ValueError(
+                    f"no sample has the field {name!r} that the task needs; the shards hold {', '.join(sorted(found))}"
+                )
             names = shards.names.get(name)
             if FIELDS[name].kind == "label" and (words := names or (vocabulary.names if vocabulary else None)):
                 bound._classes[name] = len(words)
@@ -66,7 +68,9 @@ class Wanted:
         """
         sample = shards.read(i, only=only)
         if "box" in sample and "image" in sample and (wrong := misplaced(sample["box"], sample["image"].shape)):
-            raise DamagedSample(f"'box' of {shards.where(i)}, {sample['box'].tolist()}, {wrong}; repair it and pack the sample again")
+            raise DamagedSample(
+                f"'box' of {shards.where(i)}, {sample['box'].tolist()}, {wrong}; repair it and pack the sample again"
+            )
         for name in self._classes.keys() & sample.keys():
             if (stray := beyond(sample[name], self._classes[name])) is not None:
                 told = f"{name!r} of {shards.where(i)} holds the label {stray}, but only {self._classes[name]} classes are named"

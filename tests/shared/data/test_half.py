@@ -92,7 +92,10 @@ CHANGES = {"probability": 0.0, "least": 99, "upper": 0.0, "padding": 3.0}
 @pytest.mark.parametrize("field", [f.name for f in fields(HalfBody)])
 def test_every_option_changes_the_view(field):
     pairs = [
-        [half(PLAIN, person(), GROUPS, np.random.default_rng(seed)).matrix for half in (ALWAYS, replace(ALWAYS, **{field: CHANGES[field]}))]
+        [
+            half(PLAIN, person(), GROUPS, np.random.default_rng(seed)).matrix
+            for half in (ALWAYS, replace(ALWAYS, **{field: CHANGES[field]}))
+        ]
         for seed in range(10)
     ]
     assert any(not np.allclose(*pair) for pair in pairs)

@@ -86,15 +86,17 @@ def test_the_largest_share_is_of_labelled_pixels():
 
 
 def test_views_that_lose_too_many_points_are_drawn_again(tmp_path):
-    points = np.array([[12, 16, 1]] * 2 + [[2, 2, 1]] * 6, np.float32)  # two in the middle, six in a corner
-    write_shards([("a", {"image": np.zeros((32, 24, 3), np.uint8), "keypoints": points})], tmp_path, names={"keypoints": list("abcdefgh")})
-    wanted, far = Wanted({"keypoints": vocabulary("abcdefgh")}), {"scale": (1.0, 3.0), "degrees": 0.0, "shift": 0.2}
+    points = np.array([[12, 16, 1]] * 2 + [[5, 6, 1]] * 6, np.float32)  # two in the middle, six off it
+    write_shards(
+        [("a", {"image": np.zeros((32, 24, 3), np.uint8), "keypoints": points})], tmp_path, names={"keypoints": list("abcdefgh")}
+    )
+    wanted, far = Wanted({"keypoints": vocabulary("abcdefgh")}), {"scale": (1.0, 2.0), "degrees": 0.0, "shift": 0.2}
     lost = {}
     for fewest in (0, 3, 99):  # of 8 known points 99 is all 8
         stream = Stream(tmp_path, size=SIZE, wanted=wanted, jitter=Jitter(**far, fewest=fewest))
-        kept = np.array([(stream[p]["keypoints"][:, 2] > 0).sum().item() for p in range(100)])
+        kept = np.array([(stream[p]["keypoints"][:, 2] > 0).sum().item() for p in range(40)])
         lost[fewest] = (kept < 8).mean()
-    assert lost[0] > 0.5
+    assert lost[0] > 0.4
     assert lost[3] == lost[99] < 0.1, "the tenth stands, whatever it shows"
 
 
