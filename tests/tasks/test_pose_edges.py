@@ -140,7 +140,7 @@ def test_whatever_is_known_costs_and_gradients_are_finite(tmp_path, model, box, 
     stream = Stream(packed(tmp_path, (box, known)), size=SIZE, wanted=WANTED, framing="boxes", jitter=Jitter(fewest=3))
     batch = default_collate([stream[p] for p in range(3)])
     model.zero_grad()
-    cost = sum(model.losses(batch).values())
+    cost = torch.stack(list(model.losses(batch).values())).sum()
     cost.backward()
     assert cost.isfinite()
     assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())

@@ -1,6 +1,7 @@
 """Training of points from shard to gradient: boxes, mirror images and targets agree, and what is not annotated pulls at nothing."""
 
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -38,14 +39,18 @@ def mixed(small_shards, tmp_path_factory):
     return SimpleNamespace(few=folder / "few", both=[folder / "few", folder / "many"])
 
 
-def stream(shards, task=WHOLE, **options):
-    return Stream(shards, size=SIZE, wanted=Wanted({"keypoints": task.vocabulary}), **{"framing": "boxes"} | options)
+def stream(shards, task=WHOLE, **options: Any) -> Stream:
+    return Stream(shards, size=SIZE, wanted=Wanted({"keypoints": task.vocabulary}), framing="boxes", **options)
+
+
+def total(terms) -> torch.Tensor:
+    return torch.stack(list(terms.values())).sum()
 
 
 def pulled(model, batch):
     """The length of the gradient at each channel's last weights, (K,)."""
     model.zero_grad()
-    sum(model.losses(batch).values()).backward()
+    total(model.losses(batch)).backward()
     last = model.decoders["pose"].last
     return torch.cat([last.weight.grad.flatten(1), last.bias.grad[:, None]], 1).norm(dim=1)
 
@@ -77,7 +82,7 @@ def test_beside_people_with_308_points_each_pulls_at_its_own(mixed, model):
     assert torch.equal(pulled(model, batch) > 0, known.any(0))
     raw = torch.zeros(4, 308, 16, 12, requires_grad=True)
     target = WHOLE.target(batch, (16, 12))[1]
-    gradient = torch.autograd.grad(sum(WHOLE.loss(raw, batch).values()), raw)[0]
+    gradient = torch.autograd.grad(total(WHOLE.loss(raw, batch)), raw)[0]
     assert torch.equal(gradient.abs().sum((2, 3)) > 0, target)
 
 

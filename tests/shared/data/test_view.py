@@ -130,7 +130,7 @@ CHANGES = {"scale": (0.5, 0.6), "degrees": 60.0, "shift": 0.3, "flip": 1.0, "tur
 def test_every_limit_changes_the_view(field):
     plain, changed = View.whole((200, 300), SIZE), replace(Jitter(), **{field: CHANGES[field]})
     pairs = [[jitter(plain, np.random.default_rng(seed)).matrix for jitter in (Jitter(), changed)] for seed in range(4)]
-    assert any(not np.allclose(*pair) for pair in pairs)
+    assert any(not np.allclose(one, other) for one, other in pairs)
 
 
 def test_a_view_is_turned_and_moved_as_often_as_asked_and_each_by_itself():

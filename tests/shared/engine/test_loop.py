@@ -98,7 +98,7 @@ def test_every_setting_changes_the_weights(tiny, tmp_path, plain, override):
 
 def test_half_bodies_change_the_weights_of_pose_and_mean_nothing_without_points(tiny, tmp_path):
     halves = "half_body={'type': 'shared.data.half.HalfBody', 'probability': 1.0}"
-    ends = [load_file(train(tiny("pose", tmp_path / str(i), *more))) for i, more in enumerate(((), (halves,)))]
+    ends = [load_file(train(tiny("pose", tmp_path / str(i), *more))) for i, more in enumerate((("iters=1",), ("iters=1", halves)))]
     assert not same(*ends)
     with pytest.raises(ValueError, match="half_body needs a task with keypoints"):
         train(tiny("seg", tmp_path / "seg", halves))
