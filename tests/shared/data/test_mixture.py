@@ -94,5 +94,5 @@ def test_points_without_names_do_not_mix_with_named_ones(tmp_path):
         packed(tmp_path / "c", None),
     )
     for folders in ([named, other, bare], [bare, named, other], [named, bare]):
-        with pytest.raises(ValueError, match="names its keypoints not at all, but|, but .* not at all"):
+        with pytest.raises(ValueError, match=r"names its keypoints not at all, but|, but .* not at all"):
             Mixture(folders, WANTED)
