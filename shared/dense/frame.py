@@ -1,6 +1,6 @@
 """From the network's frame back to the picture: raw answers in a view -> the answer at the picture's own size."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -40,7 +40,7 @@ def settle(task: Task, raw: Tensor, view: View, source_hw: tuple[int, int], back
     """
     raw = raw.float()
     if task.answers == "points":
-        return _points(task.decode(raw[None])[0], view, raw.shape[-2:])
+        return settle_points(task, raw[None], [view])[0]
     width = view.size[1] / abs(view.matrix[0, 0])  # of the view, in pixels of the picture
     if back.late:
         answer, view = _late(task, raw, view, source_hw, back.blur)
@@ -51,6 +51,12 @@ def settle(task: Task, raw: Tensor, view: View, source_hw: tuple[int, int], back
     for channel in task.lengths:
         answer[..., channel] *= width
     return answer
+
+
+def settle_points(task: Task, raw: Tensor, views: Sequence[View]) -> Tensor:
+    """Raw answers of several views (B,C,h,w), decoded together where they lie -> points of the pictures (B,K,3), on the CPU."""
+    found = task.decode(raw.float()).cpu()
+    return torch.stack([_points(points, view, raw.shape[-2:]) for points, view in zip(found, views, strict=True)])
 
 
 def unmirror(task: Task, raw: Tensor) -> Tensor:
@@ -139,10 +145,10 @@ def _between(x: Tensor, n: int, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _points(points: Tensor, view: View, hw: tuple[int, ...]) -> Tensor:
-    """(K,3) in heatmap pixels -> in source pixels. Heatmaps follow UDP: their corners are the corners of the view."""
+    """(K,3) in heatmap pixels, on the CPU -> in source pixels. Heatmaps follow UDP: their corners are the corners of the view."""
     (h, w), (H, W) = hw, view.size
-    xy = points[:, :2].double().cpu().numpy() * [(W - 1) / max(w - 1, 1), (H - 1) / max(h - 1, 1)]
-    return torch.from_numpy(np.c_[view.to_source(xy), points[:, 2].cpu().numpy()].astype(np.float32))
+    xy = points[:, :2].double().numpy() * [(W - 1) / max(w - 1, 1), (H - 1) / max(h - 1, 1)]
+    return torch.from_numpy(np.c_[view.to_source(xy), points[:, 2].numpy()].astype(np.float32))
 
 
 def _channels_last(answer: Tensor) -> Tensor:

@@ -1,21 +1,35 @@
 """Predictor: a checkpoint and a picture in, answers out."""
 
+from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
 from shared import builtin, checkpoint
 from shared.data.view import Size
-from shared.dense.frame import settle, unmirror
+from shared.dense.frame import settle, settle_points, unmirror
 from shared.dense.model import DenseModel
 from shared.infer.preset import Look, preset_of, show, view_of
 from shared.task import Framing, Task
 
 Answers = dict[str, np.ndarray]
+Picture = tuple[np.ndarray, np.ndarray | None]  # (H,W,3) uint8 RGB, and the boxes (P,4) of people, None: it is one as a whole
+Found = defaultdict[tuple[int, str], list[np.ndarray]]  # number of the picture, name of the task -> points (K,3) of its views
 PRECISIONS = ("auto", "fp32", "bf16")
+BATCH = 8  # views; 308 heatmaps of 256 x 192 for each are half a gigabyte
+NOTHING: Mapping[str, np.ndarray] = MappingProxyType({})
+
+
+class Pass(NamedTuple):
+    """Tasks that one pass of the backbone answers, and what it shows."""
+
+    look: Look
+    per_person: bool
+    names: tuple[str, ...]
 
 
 class Predictor:
@@ -31,11 +45,12 @@ class Predictor:
         flip: average every answer with that for the mirror image; the official preset does so for pose anyway.
         formats: what answers will be asked for as (`Task.formats`): for `soft`, parts are answered with (H,W,K) probabilities.
         precision: `fp32`, or `bf16` autocast; `auto` is bf16 on GPUs that have it, and fp32 under the official preset.
+        batch: views that go through the network at once, where people are looked at or whole pictures for points alone.
         compiled: backbone and decoders go through torch.compile: the first picture takes a minute more, later ones less.
 
     Raises:
         ValueError: the size does not fit the patches, or there is no such preset, or none for a task of this model, or no such
-            precision.
+            precision, or the batch is empty, or its points cannot be written in a format.
 
     Example:
         >>> predictor = Predictor.load()      # the built-in model; or the path of a checkpoint
@@ -53,8 +68,11 @@ class Predictor:
         flip: bool = False,
         precision: str = "auto",
         formats: Collection[str] = (),
+        batch: int = BATCH,
         compiled: bool = False,
     ) -> None:
+        if batch < 1:
+            raise ValueError(f"--batch {batch} answers nobody; write how many people the network looks at at once, 1 or more")
         if precision not in PRECISIONS:
             raise ValueError(f"there is no precision {precision!r}; choose one of {', '.join(PRECISIONS)}")
         backbone, stride = model.backbone, model.backbone.stride
@@ -66,6 +84,7 @@ class Predictor:
         rows = [preset_of(preset, task, backbone.size.family, flip=flip) for task in chosen]
         self.tasks: tuple[Task, ...] = tuple(task for _, task in rows)
         self.presets = {task.name: row for row, task in rows}
+        self.batch = batch
         self.model, self.size, self.device = model.to(device).eval(), size, torch.device(device)
         auto = self.device.type == "cuda" and torch.cuda.is_bf16_supported() and preset != "official"
         self.dtype = torch.bfloat16 if precision == "bf16" or (precision == "auto" and auto) else None
@@ -90,7 +109,7 @@ class Predictor:
         Args:
             path: `model.safetensors` of a run, or an official file; None: the built-in model.
             device: `auto` is the GPU where there is one.
-            options: `preset`, `flip`, `precision`, `formats`, `compiled`.
+            options: `preset`, `flip`, `precision`, `formats`, `batch`, `compiled`.
 
         Raises:
             ValueError: the file is no checkpoint of answers, or lacks a task that is asked for; or there is no such device, or no
@@ -106,12 +125,13 @@ class Predictor:
             raise ValueError(f"{said} answers {', '.join(names)}, not {', '.join(sorted(missing))}; give a checkpoint of that task")
         return cls(model, size=size, device=device, only=only, **options)
 
-    def __call__(self, image: np.ndarray, *, boxes: np.ndarray | None = None) -> Answers:
+    def __call__(self, image: np.ndarray, *, boxes: np.ndarray | None = None, known: Mapping[str, np.ndarray] = NOTHING) -> Answers:
         """One picture's answers by task name.
 
         Args:
             image: (H,W,3) uint8 RGB.
             boxes: (P,4) x0 y0 x1 y1 px, the people for tasks that look at one person at a time; None: the whole picture is one.
+            known: what `points` answered for this picture already.
 
         Returns:
             Maps at the picture's size; points (K,3), or (P,K,3) where boxes are given.
@@ -119,36 +139,79 @@ class Predictor:
         Raises:
             ValueError: the image is not uint8 RGB.
         """
-        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-            raise ValueError(
-                f"an image is (H,W,3) uint8 RGB, this is {image.shape} {image.dtype}; use shared.data.photo.read_photo"
-            )
-        alike: dict[tuple[Look, bool], list[Task]] = {}  # what looks at a picture in one way shares a pass of the backbone
-        for task in self.tasks:
-            alike.setdefault((self.presets[task.name].look, boxes is not None and task.framing is Framing.BOXES), []).append(task)
-        answers: Answers = {}
-        for (look, per_person), tasks in alike.items():
-            if not per_person or boxes is None:
-                answers |= self._look(image, look, tasks)
-                continue
-            people = [self._look(image, look, tasks, box) for box in boxes]  # one by one: memory does not grow with their number
-            for task in tasks:
-                nobody = np.zeros((0, task.channels, 3), np.float32)
-                answers[task.name] = np.stack([person[task.name] for person in people]) if people else nobody
+        answers = dict(known) or self.points([(image, boxes)])[0]
+        for one in self._passes(boxes, points=False):
+            answers |= self._look(one, [(image, None)])[0]
         return {task.name: answers[task.name] for task in self.tasks}
 
+    def points(self, pictures: Sequence[Picture]) -> list[Answers]:
+        """Answers of the tasks that share no view with one of maps, for several pictures: at most `batch` views at a time.
+
+        Memory does not grow with the number of people. For arguments and errors see `__call__`; pictures of one list fail together.
+        """
+        places: dict[Pass, list[tuple[int, np.ndarray | None]]] = {}  # number of the picture, box
+        for number, (image, boxes) in enumerate(pictures):
+            _refuse(image)
+            for one in self._passes(boxes, points=True):
+                people = boxes if one.per_person and boxes is not None else [None]
+                places.setdefault(one, []).extend((number, box) for box in people)
+        found: Found = defaultdict(list)
+        for one, views in places.items():
+            for start in range(0, len(views), self.batch):
+                some = views[start : start + self.batch]
+                answers = self._look(one, [(pictures[number][0], box) for number, box in some])
+                for (number, _), answer in zip(some, answers):
+                    for name, points in answer.items():
+                        found[number, name].append(points)
+        return [self._gathered(boxes, number, found) for number, (_, boxes) in enumerate(pictures)]
+
+    def views(self, boxes: np.ndarray | None) -> int:
+        """How many views of a picture `points` has to answer."""
+        passes = self._passes(boxes, points=True)
+        return sum(len(boxes) if one.per_person and boxes is not None else 1 for one in passes)
+
+    def _passes(self, boxes: np.ndarray | None, *, points: bool) -> list[Pass]:
+        """What looks at a picture in one way shares a pass of the backbone: passes of points alone, or the others."""
+        alike: dict[tuple[Look, bool], list[Task]] = {}
+        for task in self.tasks:
+            per_person = boxes is not None and task.framing is Framing.BOXES
+            alike.setdefault((self.presets[task.name].look, per_person), []).append(task)
+        chosen = [(way, tasks) for way, tasks in alike.items() if points == all(task.answers == "points" for task in tasks)]
+        return [Pass(*way, tuple(task.name for task in tasks)) for way, tasks in chosen]
+
+    def _gathered(self, boxes: np.ndarray | None, number: int, found: Found) -> Answers:
+        """The points of one picture: (K,3) where it was seen as a whole, (P,K,3) where by people."""
+        answers: Answers = {}
+        for one in self._passes(boxes, points=True):
+            for task in self._of(one):
+                rows, nobody = found[number, task.name], np.zeros((0, task.channels, 3), np.float32)
+                answers[task.name] = rows[0] if not one.per_person else np.stack(rows) if rows else nobody
+        return answers
+
+    def _of(self, one: Pass) -> list[Task]:
+        return [task for task in self.tasks if task.name in one.names]
+
     @torch.inference_mode()
-    def _look(self, image: np.ndarray, look: Look, tasks: Sequence[Task], box: np.ndarray | None = None) -> Answers:
-        """Answers of one view."""
-        hw = (image.shape[0], image.shape[1])
-        view = view_of(look, hw, box, self.size)
-        seen = show(look, image, view)
-        batch = torch.from_numpy(np.ascontiguousarray(seen.transpose(2, 0, 1)))[None].to(self.device)
+    def _look(self, one: Pass, seen: Sequence[Picture]) -> list[Answers]:
+        """Answers of some views in one pass: of whole pictures, or of one box (4,) in each."""
+        tasks, sizes = self._of(one), [(image.shape[0], image.shape[1]) for image, _ in seen]
+        views = [view_of(one.look, hw, box, self.size) for hw, (_, box) in zip(sizes, seen)]
+        shown = np.stack([show(one.look, image, view).transpose(2, 0, 1) for view, (image, _) in zip(views, seen)])
+        batch = torch.from_numpy(shown).to(self.device)
         raw = self._raw(batch, tasks)
-        if look.flip:
+        if one.look.flip:
             mirrored = self._raw(batch.flip(-1), tasks)
             raw = {task.name: raw[task.name].add_(unmirror(task, mirrored.pop(task.name))).mul_(0.5) for task in tasks}
-        return {task.name: settle(task, raw.pop(task.name)[0], view, hw, self.presets[task.name].back).numpy() for task in tasks}
+        answers: list[Answers] = [{} for _ in seen]
+        for task in tasks:
+            maps, back = raw.pop(task.name), self.presets[task.name].back
+            if task.answers == "points":
+                settled = list(settle_points(task, maps, views))
+            else:
+                settled = [settle(task, map_, view, hw, back) for map_, view, hw in zip(maps, views, sizes)]
+            for answer, found in zip(answers, settled):
+                answer[task.name] = found.numpy()
+        return answers
 
     def _raw(self, batch: torch.Tensor, tasks: Sequence[Task]) -> dict[str, torch.Tensor]:
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not None):
@@ -164,6 +227,11 @@ class Predictor:
         seg = answers.get("seg")
         person = None if seg is None else (seg.argmax(-1) if seg.ndim == 3 else seg) > 0
         return task.render(image, _shown(task, answers[task.name], person))
+
+
+def _refuse(image: np.ndarray) -> None:
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise ValueError(f"an image is (H,W,3) uint8 RGB, this is {image.shape} {image.dtype}; use shared.data.photo.read_photo")
 
 
 def _shown(task: Task, answer: np.ndarray, person: np.ndarray | None) -> Any:
