@@ -6,6 +6,7 @@ P people, T tracks, K points. Boxes are x0 y0 x1 y1 px, outer edges; points are 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
 SIGMA = 0.05  # for points of a table without sigmas: between a wrist and a shoulder in COCO
@@ -121,3 +122,23 @@ def similarities(poses: np.ndarray, others: np.ndarray, areas: np.ndarray, sigma
 
 def _areas(boxes: np.ndarray) -> np.ndarray:
     return (boxes[:, 2:] - boxes[:, :2]).clip(min=0).prod(-1)
+
+
+def draw_numbers(picture: np.ndarray, boxes: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+    """The number of each person at the upper left of the box, in a size that follows the box: (H,W,3) uint8.
+
+    Args:
+        picture: (H,W,3) uint8.
+        boxes: (P,4).
+        numbers: (P,) int.
+    """
+    picture = picture.copy()
+    for (x0, y0, x1, y1), number in zip(boxes.astype(float), numbers):
+        high = float(np.clip(max(x1 - x0, y1 - y0) / 14, 8, picture.shape[0] / 8))  # pixels; below 8 nobody can read
+        face, scale, line = cv2.FONT_HERSHEY_SIMPLEX, high / 22, max(1, round(high / 11))
+        wide = cv2.getTextSize(str(number), face, scale, line)[0][0]
+        left = int(np.clip(x0 + high / 4, 0, max(picture.shape[1] - wide, 0)))
+        base = int(np.clip(y0 + 1.3 * high, high, picture.shape[0] - 1))
+        for colour, width in (((25, 25, 25), line + 2 * max(1, line // 2)), ((255, 255, 255), line)):
+            cv2.putText(picture, str(number), (left, base), face, scale, colour, width, cv2.LINE_AA)
+    return picture
