@@ -15,6 +15,20 @@ UNKNOWN = 0  # the level, and all three channels of a vector, that mean unknown
 LARGEST_CLOUD = 1_000_000  # points of a .ply: what viewers turn smoothly
 
 
+class About(NamedTuple):
+    """What is known of one picture beside its answers.
+
+    Attributes:
+        hw: (H,W) in pixels.
+        boxes: (P,4) x0 y0 x1 y1 px of the people who were looked at one by one; None: the whole picture was one.
+        scores: (P,) how sure it is that somebody is in each box; 1 where boxes were given without.
+    """
+
+    hw: tuple[int, int]
+    boxes: np.ndarray | None = None
+    scores: np.ndarray | None = None
+
+
 class Ask(NamedTuple):
     """What a user asks for.
 
@@ -22,11 +36,13 @@ class Ask(NamedTuple):
         formats: names; a task that has none of them writes what it writes anyway.
         focal_px: focal length in pixels of the photo, for clouds of what is only known up to scale.
         span_m: metres at which such a cloud puts the nearest (0) and the farthest (1) relative depth. A guess, not a measurement.
+        about: the picture that was answered, for files that say so; None: nothing is known of it.
     """
 
     formats: frozenset[str] = frozenset()
     focal_px: float | None = None
     span_m: tuple[float, float] = (2.0, 3.0)
+    about: About | None = None
 
 
 class Png(NamedTuple):

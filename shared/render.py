@@ -177,6 +177,23 @@ def draw_keypoints(
     return picture
 
 
+def draw_boxes(image: np.ndarray, boxes: np.ndarray, *, alpha: float = 0.6) -> np.ndarray:
+    """A thin white line with a dark rim around each person, through which the photo shows: (H,W,3) uint8.
+
+    Args:
+        image: (H,W,3) uint8.
+        boxes: (P,4) x0 y0 x1 y1 px, outer edges.
+        alpha: opacity of the lines.
+    """
+    lined, (H, W) = _rgb(image).copy(), image.shape[:2]
+    for x0, y0, x1, y1 in boxes.astype(float):
+        line = _stroke(max(x1 - x0, y1 - y0) / 400)
+        low, high = (np.clip([x, y], -line, [W, H]).round().astype(int).tolist() for x, y in ((x0 + 0.5, y0 + 0.5), (x1, y1)))
+        for colour, width in (((25, 25, 25), line + 2), ((255, 255, 255), line)):
+            cv2.rectangle(lined, low, high, colour, width)
+    return blend(image, lined, alpha)
+
+
 def panel(pictures: Sequence[Sequence[np.ndarray]], titles: Sequence[Sequence[str]] | None = None, *, height: int) -> np.ndarray:
     """Lay pictures out as a contact sheet, rows of columns: (H,W,3) uint8.
 

@@ -51,6 +51,7 @@ class Task(ABC):
     score: ClassVar[Score]
     vocabulary: Vocabulary | None = None  # names of classes or points, where there are any
     formats: ClassVar[Mapping[str, str]] = {}  # what may be asked for by name, and the suffix of its file
+    usual: ClassVar[tuple[str, ...]] = ()  # the formats of files that say more when `Ask.about` does; () where `files` is all
     by_focal: ClassVar[tuple[str, ...]] = ()  # the formats that need a focal length
 
     @property
@@ -101,11 +102,15 @@ class Task(ABC):
 
     def asked(self, answer: np.ndarray, ask: Ask) -> dict[str, Any]:
         """What is written for one picture in the formats asked for, or as always where the task has none of them."""
-        chosen = [form for form in self.formats if form in ask.formats]
+        chosen = [form for form in self.formats if form in ask.formats] or list(self.usual)
         return {self.formats[form]: self.content(answer, form, ask) for form in chosen} or self.files(answer)
 
     def decoding_for(self, formats: Collection[str]) -> "Task":
-        """The same task as it has to decode for these formats; for most there is one way."""
+        """The same task as it has to decode for these formats; for most there is one way.
+
+        Raises:
+            ValueError: what it answers cannot be written so.
+        """
         return self
 
     @abstractmethod

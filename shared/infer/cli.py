@@ -1,28 +1,23 @@
 """The command of `tasks/*/infer.py`: photos in, answers and pictures of them out; a bad photo is named and the rest goes on."""
 
 import argparse
-import json
 import logging
 import sys
-import time
 from collections.abc import Sequence
 from math import inf, nan
 from pathlib import Path
-from typing import Any
 
 import cv2
-import numpy as np
 import torch
-from tqdm import tqdm
 
-from shared.data.photo import Found, find_photos, read_photo
+from shared.data.photo import Found, find_photos
 from shared.formats import Ask
-from shared.infer.predictor import Predictor
-from shared.infer.writer import exr_is_there, write
+from shared.infer.detector import SCORE, TORCHVISION, USUAL, Detector
+from shared.infer.people import Finder, Given, whole
+from shared.infer.predictor import BATCH, Predictor
+from shared.infer.run import run
+from shared.infer.writer import exr_is_there
 from shared.task import Task
-
-log = logging.getLogger(__name__)
-USUAL = Ask()
 
 
 def infer(only: type[Task] | None = None) -> None:
@@ -45,7 +40,24 @@ def infer(only: type[Task] | None = None) -> None:
     )
     if only is None:
         parser.add_argument("--tasks", metavar="A,B", help="answer these only, for example seg,depth (default: all of the model)")
-    parser.add_argument("--people", metavar="BOXES.json", help="boxes for pose: {photo name: [[x0, y0, x1, y1], ...]} in pixels")
+    parser.add_argument(
+        "--people",
+        default="whole",
+        metavar="WHO",
+        help="whom pose looks at: whole (the photo is one person), detect, or BOXES.json, {photo name: [[x0, y0, x1, y1], ...]} in "
+        "pixels (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--detector",
+        metavar="NAME|PATH",
+        help=f"with --people detect: {', '.join(TORCHVISION)}, their weights, or a folder of transformers (default: {USUAL})",
+    )
+    parser.add_argument(
+        "--people-score", type=float, metavar="S", help=f"with --people detect: who is less sure is nobody ({SCORE})"
+    )
+    parser.add_argument(
+        "--batch", type=int, default=BATCH, metavar="N", help="people in the network at once (default: %(default)s)"
+    )
     parser.add_argument("--size", metavar="HxW", help="input of the network in pixels (default: as trained)")
     parser.add_argument(
         "--preset",
@@ -71,7 +83,6 @@ def infer(only: type[Task] | None = None) -> None:
     try:
         chosen = [only.name] if only else (arguments.tasks.split(",") if arguments.tasks else None)
         size = _size(arguments.size) if arguments.size else None
-        boxes = _boxes(Path(arguments.people)) if arguments.people else {}
         ask = Ask(frozenset(filter(None, arguments.formats.split(","))), arguments.focal, _span(arguments.span))
         photos = find_photos(arguments.input)
         predictor = Predictor.load(
@@ -83,52 +94,36 @@ def infer(only: type[Task] | None = None) -> None:
             flip=arguments.flip,
             precision=arguments.precision,
             formats=ask.formats,
+            batch=arguments.batch,
             compiled=arguments.compile,
         )
         _check(ask, predictor.tasks)
-        if boxes and not any(task.answers == "points" for task in predictor.tasks):
-            raise ValueError("--people gives boxes for pose, and this run does not answer pose; leave it out")
-        if boxes and not any(found.path.name in boxes for found in photos):
-            raise ValueError(f"{arguments.people} names none of these photos; its keys are file names like {photos[0].path.name}")
+        finder = _finder(arguments, predictor, photos)
         if predictor.device.type == "cpu":
             cv2.setNumThreads(torch.get_num_threads())
         arguments.out.mkdir(parents=True, exist_ok=True)
     except (ValueError, OSError) as error:
         parser.exit(2, f"error: {error}\n")
-    failed = run(predictor, photos, arguments.out, boxes=boxes, ask=ask, render=not arguments.no_render)
+    failed = run(predictor, photos, arguments.out, finder=finder, ask=ask, render=not arguments.no_render)
     sys.exit(1 if failed else 0)
 
 
-def run(
-    predictor: Predictor,
-    photos: list[Found],
-    out: Path,
-    *,
-    boxes: dict[str, Any] | None = None,
-    ask: Ask = USUAL,
-    render: bool = True,
-) -> dict[str, str]:
-    """Answer every photo and write what was found; returns name -> sentence for those that failed."""
-    failed: dict[str, str] = {}
-    began = time.perf_counter()
-    for found in tqdm(photos, desc="infer", unit="img"):
-        try:
-            image = read_photo(found.path)
-            given = (boxes or {}).get(found.path.name)
-            answers = predictor(image, boxes=None if given is None else np.asarray(given, np.float32).reshape(-1, 4))
-            for task in predictor.tasks:  # one picture at a time: at 4K each takes a hundred megabytes
-                write(out, found.name, task.asked(answers[task.name], ask))
-                if render:
-                    write(out, found.name, {f"{task.name}.jpg": predictor.draw(task, image, answers)})
-        except (ValueError, OSError) as error:
-            failed[found.name] = str(error)
-            tqdm.write(f"skipped {found.path}: {error}", file=sys.stderr)
-    seconds = time.perf_counter() - began
-    done = len(photos) - len(failed)
-    log.info("%d of %d photos answered in %.1f s, written to %s", done, len(photos), seconds, out)
-    if failed:
-        log.warning("%d skipped: %s", len(failed), ", ".join(sorted(failed)[:20]) + (", ..." if len(failed) > 20 else ""))
-    return failed
+def _finder(arguments: argparse.Namespace, predictor: Predictor, photos: Sequence[Found]) -> Finder:
+    """Who says who is looked at."""
+    who, options = arguments.people, {"what": arguments.detector, "score": arguments.people_score}
+    options = {name: value for name, value in options.items() if value is not None}
+    if options and who != "detect":
+        raise ValueError("--detector and --people-score are for --people detect; add it, or leave them out")
+    if who == "whole":
+        return whole
+    if not any(task.answers == "points" for task in predictor.tasks):
+        raise ValueError("--people is for pose, and this run does not answer pose; leave it out")
+    if who == "detect":
+        return Detector.load(**options, device=predictor.device)
+    given = Given.read(Path(who))
+    if not any(found.path.name in given.table for found in photos):
+        raise ValueError(f"{who} names none of these photos; its keys are file names like {photos[0].path.name}")
+    return given
 
 
 def _formats(only: type[Task] | None) -> str:
@@ -166,18 +161,3 @@ def _size(text: str) -> tuple[int, int]:
     if len(parts) != 2 or not all(part.isdigit() and int(part) for part in parts):
         raise ValueError(f"--size {text!r} is not a size; write height x width in pixels, for example 1024x768")
     return int(parts[0]), int(parts[1])
-
-
-def _boxes(path: Path) -> dict[str, Any]:
-    """Boxes by photo name; every one checked before anything is answered."""
-    try:
-        table = json.loads(path.read_text())
-    except FileNotFoundError as error:
-        raise ValueError(f"there is no file of boxes {path}") from error
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path} is not JSON: {error}; write {{photo name: [[x0, y0, x1, y1], ...]}}") from error
-    for name, boxes in table.items() if isinstance(table, dict) else [("the file", None)]:
-        array = np.asarray(boxes, dtype=object)
-        if boxes != [] and (array.ndim != 2 or array.shape[1] != 4 or not all(isinstance(v, int | float) for v in array.flat)):
-            raise ValueError(f"{path}: {name} does not hold boxes; write {{photo name: [[x0, y0, x1, y1], ...]}} in pixels")
-    return table

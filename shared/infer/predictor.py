@@ -14,6 +14,7 @@ from shared.data.view import Size
 from shared.dense.frame import settle, settle_points, unmirror
 from shared.dense.model import DenseModel
 from shared.infer.preset import Look, preset_of, show, view_of
+from shared.render import draw_boxes
 from shared.task import Framing, Task
 
 Answers = dict[str, np.ndarray]
@@ -222,8 +223,15 @@ class Predictor:
         """A picture of each answer, by task name."""
         return {task.name: self.draw(task, image, answers) for task in self.tasks}
 
-    def draw(self, task: Task, image: np.ndarray, answers: Mapping[str, np.ndarray]) -> np.ndarray:
-        """A picture of one answer; depth and normals on the person only, where the same pass says where that is."""
+    def draw(
+        self, task: Task, image: np.ndarray, answers: Mapping[str, np.ndarray], *, boxes: np.ndarray | None = None
+    ) -> np.ndarray:
+        """A picture of one answer; depth and normals on the person only, where the same pass says where that is.
+
+        Around people who were looked at one by one there is a thin line (`boxes`, (P,4) x0 y0 x1 y1 px).
+        """
+        if boxes is not None and task.framing is Framing.BOXES:
+            image = draw_boxes(image, boxes)
         seg = answers.get("seg")
         person = None if seg is None else (seg.argmax(-1) if seg.ndim == 3 else seg) > 0
         return task.render(image, _shown(task, answers[task.name], person))

@@ -20,12 +20,12 @@ import numpy as np
 from shared.data.sources import coco
 from shared.data.sources.conventions import CONVENTIONS
 from shared.vocabulary import Vocabulary
+from tasks.pose.answers import score
 from tasks.pose.measures import parts
 from tasks.pose.task import SKELETONS
 
 TABLES = {"coco": "coco17", "coco-wholebody": "wholebody133", "ochuman": "coco17"}  # data whose tables have sigmas
 SCORES = ("ap", "ap50", "ap75", "ap_medium", "ap_large", "ar", "ar50", "ar75", "ar_medium", "ar_large")  # as COCO prints them
-SURE = 0.2  # points that count in the score of a person, as in the official Sapiens configs
 Rows = list[dict[str, Any]]
 
 
@@ -128,8 +128,8 @@ def _people(answer: Mapping[str, Any], image: Any, words: Vocabulary) -> Rows:
     rows = []
     for person in answer["people"]:
         points = words.rewrite(np.asarray(person["keypoints"], float), answer["keypoint_names"])
-        sure = points[points[:, 2] > SURE, 2]
-        rows.append({"image_id": image, "keypoints": points.ravel().tolist(), "score": float(sure.mean()) if sure.size else 0.0})
+        sure = score(points, person.get("bbox_score", 1.0))
+        rows.append({"image_id": image, "keypoints": points.ravel().tolist(), "score": sure})
     return rows
 
 

@@ -1,6 +1,6 @@
 """Pose: where are the keypoints? Heatmaps of 17 body points, 243 face points, or a table of the user's."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,13 +12,16 @@ from torch import Tensor
 
 from shared.dense.decoder import HEATMAP
 from shared.dense.masked import share
+from shared.formats import Ask
 from shared.render import draw_keypoints
 from shared.task import Batch, Framing, Score, Task
 from shared.vocabulary import Vocabulary
+from tasks.pose.answers import listed, openpose, shared_points
 from tasks.pose.heatmap import gaussians, peaks
 from tasks.pose.measures import SIGMA, face_row, face_scores, part_row, parts, similarities
 
 SKELETONS = Path(__file__).parent / "skeletons"
+CONVENTIONS = {"coco17": "coco17", "wholebody133": "wholebody133", "openpose": "openpose137"}  # format -> table it is written in
 PCK = (0.05, 0.1)  # shares of the longer side of the person's box
 
 
@@ -47,6 +50,8 @@ class Pose(Task):
     answers: ClassVar = "points"
     framing: ClassVar[Framing] = Framing.BOXES
     score: ClassVar[Score] = Score("pck10", higher_is_better=True)
+    formats: ClassVar[Mapping[str, str]] = {"json": "pose.json"} | {form: f"pose.{form}.json" for form in CONVENTIONS}
+    usual: ClassVar[tuple[str, ...]] = ("json",)
 
     @cached_property
     def vocabulary(self) -> Vocabulary:
@@ -130,8 +135,25 @@ class Pose(Task):
 
     def files(self, answer: np.ndarray) -> dict[str, Any]:
         """One picture's people: (K,3), or (P,K,3) where boxes were given."""
-        people = [{"keypoints": person.round(3).tolist()} for person in self._people(answer)]
-        return {"pose.json": {"keypoint_names": list(self.vocabulary.names), "people": people}}
+        return {"pose.json": self.content(answer, "json", Ask())}
+
+    def content(self, answer: np.ndarray, form: str, ask: Ask) -> Any:
+        people = self._people(answer)
+        if form not in CONVENTIONS:
+            return listed(people, self.vocabulary, ask.about, Path(self.skeleton).stem if isinstance(self.skeleton, str) else None)
+        words = Vocabulary.named(CONVENTIONS[form], SKELETONS)
+        people = words.rewrite(people, self.vocabulary.names)
+        return openpose(people, words) if form == "openpose" else listed(people, words, ask.about, form)
+
+    def decoding_for(self, formats: Collection[str]) -> Task:
+        for form in sorted(CONVENTIONS.keys() & set(formats)):
+            words = Vocabulary.named(CONVENTIONS[form], SKELETONS)
+            if not shared_points(words, self.vocabulary.names):
+                raise ValueError(
+                    f"pose cannot be written as {form}: none of its points is one of this model's, which begin with "
+                    f"{', '.join(self.vocabulary.names[:3])}; leave {form} out of --formats"
+                )
+        return self
 
     def render(self, image: np.ndarray, answer: np.ndarray) -> np.ndarray:
         table = self.vocabulary

@@ -13,7 +13,7 @@ from PIL import Image
 from shared import builtin
 from shared.data.photo import find_photos
 from shared.formats import read_levels, read_vectors
-from shared.infer.cli import _boxes, _size, infer, run
+from shared.infer.cli import _size, infer, run
 from shared.infer.predictor import Predictor
 from tasks.depth.task import Depth
 from tasks.pointmap.task import Pointmap
@@ -35,6 +35,7 @@ def told(script: str, *arguments: object) -> tuple[int, str]:
 def called(monkeypatch, *arguments: object, only: type | None = None) -> int:
     """Exit code of the same command in this process."""
     monkeypatch.setattr(sys, "argv", ["infer.py", *map(str, arguments)])
+    monkeypatch.setenv("TORCH_HOME", str(ROOT / "nowhere"))  # no detector is in the cache
     with pytest.raises(SystemExit) as exit_:
         infer(only)
     return exit_.value.code  # type: ignore[return-value]
@@ -243,7 +244,14 @@ def test_a_task_that_the_built_in_model_lacks_and_a_model_that_is_not_there_are_
         (["{photos}", "--checkpoint", "{model}", "--formats", "ply"], "ply of depth needs a focal length; pass --focal"),
         (["{photos}", "--checkpoint", "{model}", "--formats", "ply", "--focal", "-3"], "--focal -3 is no focal length"),
         (["{photos}", "--checkpoint", "{model}", "--span", "3,2"], "--span '3,2' is no span"),
-        (["{photos}", "--checkpoint", "{model}", "--tasks", "pose", "--formats", "npy"], "leave --formats out"),
+        (["{photos}", "--checkpoint", "{model}", "--tasks", "pose", "--formats", "npy"], "choose from json, coco17, wholebody133"),
+        (["{photos}", "--checkpoint", "{model}", "--people", "detekt"], "--people is whole, detect, or the path of a JSON file"),
+        (["{photos}", "--checkpoint", "{model}", "--people", "detect", "--tasks", "seg"], "this run does not answer pose"),
+        (["{photos}", "--checkpoint", "{model}", "--detector", "fcos_resnet50_fpn"], "are for --people detect; add it"),
+        (["{photos}", "--checkpoint", "{model}", "--people-score", "0.3"], "are for --people detect; add it"),
+        (["{photos}", "--checkpoint", "{model}", "--people", "detect"], "no weights of the detector fasterrcnn_resnet50_fpn_v2"),
+        (["{photos}", "--checkpoint", "{model}", "--people", "detect", "--detector", "yolo"], "there is no detector 'yolo'"),
+        (["{photos}", "--checkpoint", "{model}", "--batch", "0"], "--batch 0 answers nobody"),
         (["{photos}", "--checkpoint", "{model}", "--device", "tpu"], "there is no device 'tpu'; choose auto, cpu or cuda"),
     ],
 )
@@ -257,15 +265,6 @@ def test_what_cannot_start_is_one_sentence(arguments, sentence, trained, pretrai
     assert said.startswith("error: ")
     assert sentence in said
     assert len(said.splitlines()) == 1
-
-
-@pytest.mark.parametrize(
-    "text", ["[[0, 0, 1, 1]]", '{"a": [[0, 0, 1]]}', '{"a": [0, 0, 1, 1]}', '{"a": [["0", 0, 1, 1]]}', "3", "{"]
-)
-def test_boxes_that_are_none_are_told_before_anything_is_answered(tmp_path, text):
-    (tmp_path / "boxes.json").write_text(text)
-    with pytest.raises(ValueError, match=r"write \{photo name: \[\[x0, y0, x1, y1\], \.\.\.\]\}"):
-        _boxes(tmp_path / "boxes.json")
 
 
 def test_a_size_is_height_and_width():
