@@ -15,6 +15,7 @@ PATIENCE_S = 1.0  # half a second passes behind a lamp post or another person
 LEAST = 0.15  # of the mean of IoU and OKS: boxes that overlap by a third though no point agrees, or points that do
 INERTIA = 0.7  # of the pace of a box; its centre trembles
 COAST_S = 0.5  # for how long an unseen person is expected to walk on
+WIDEN = 2.0  # sides per second by which boxes grow meanwhile: who is half hidden has half a box, and the pace is off
 
 
 @dataclass
@@ -29,8 +30,8 @@ class _Track:
 class Tracker:
     """Numbers for the people of consecutive frames: from 1 on, never given twice.
 
-    People are expected where their pace would have brought them. The most alike pair of an expected and a found person is
-    joined first, then the next; who is left over is somebody new.
+    People are expected where their pace would have brought them, the longer unseen the less exactly. The most alike pair of an
+    expected and a found person is joined first, then the next; who is left over is somebody new.
 
     Args:
         sigmas: K spreads as COCO's OKS defines them; None where the table of points has none.
@@ -77,11 +78,14 @@ class Tracker:
         """Similarity (T,P) of the expected and the found."""
         if not self._tracks or not len(boxes):
             return np.zeros((len(self._tracks), len(boxes)))
-        shift = np.stack([track.pace * min(seconds - track.seconds, COAST_S) for track in self._tracks])  # (T,2)
+        unseen = np.array([min(seconds - track.seconds, COAST_S) for track in self._tracks])
+        shift = np.stack([track.pace for track in self._tracks]) * unseen[:, None]  # (T,2)
         expected = np.stack([track.box for track in self._tracks]) + np.tile(shift, 2)
         poses = np.stack([track.points for track in self._tracks])
         poses[..., :2] += shift[:, None]
-        overlap, similar = overlaps(expected, boxes), similarities(poses, points, _areas(boxes), self.sigmas)
+        near = WIDEN * unseen[:, None]
+        overlap = overlaps(_grown(expected[:, None], near), _grown(boxes[None].astype(float), near))
+        similar = similarities(poses, points, _areas(boxes), self.sigmas)
         return np.where(np.isnan(similar), overlap, (overlap + similar) / 2)
 
     @staticmethod
@@ -94,11 +98,10 @@ class Tracker:
 
 
 def overlaps(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Intersection over union of every pair: (T,4), (P,4) -> (T,P), 0 where both are empty."""
-    low = np.maximum(boxes[:, None, :2], others[None, :, :2])
-    high = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
+    """Intersection over union: (...,4) and (...,4), broadcast, -> (...), 0 where both are empty."""
+    low, high = np.maximum(boxes[..., :2], others[..., :2]), np.minimum(boxes[..., 2:], others[..., 2:])
     shared = (high - low).clip(min=0).prod(-1)
-    union = _areas(boxes)[:, None] + _areas(others)[None] - shared
+    union = _areas(boxes) + _areas(others) - shared
     return shared / np.where(union > 0, union, 1)
 
 
@@ -121,7 +124,13 @@ def similarities(poses: np.ndarray, others: np.ndarray, areas: np.ndarray, sigma
 
 
 def _areas(boxes: np.ndarray) -> np.ndarray:
-    return (boxes[:, 2:] - boxes[:, :2]).clip(min=0).prod(-1)
+    return (boxes[..., 2:] - boxes[..., :2]).clip(min=0).prod(-1)
+
+
+def _grown(boxes: np.ndarray, share: np.ndarray) -> np.ndarray:
+    """Boxes (...,4) that reach further in every direction by a share (...) of their sides."""
+    more = (boxes[..., 2:] - boxes[..., :2]) * share[..., None]
+    return np.concatenate([boxes[..., :2] - more, boxes[..., 2:] + more], -1)
 
 
 def draw_numbers(picture: np.ndarray, boxes: np.ndarray, numbers: np.ndarray) -> np.ndarray:
