@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 Colours = Sequence[Sequence[int]] | np.ndarray  # K rows of RGB, 0 to 255
+Links = Sequence[tuple[int, int]]  # ids of the two ends of each bone
 
 UNKNOWN_GREY = 100
 UNKNOWN_LABEL = 255
@@ -136,29 +137,37 @@ def colour_points(points: np.ndarray) -> np.ndarray:
 def draw_keypoints(
     image: np.ndarray,
     keypoints: np.ndarray,
-    links: Sequence[tuple[int, int]],
+    links: Links,
     colours: Colours,
     *,
     threshold: float = 0.3,
     size_px: float | None = None,
 ) -> np.ndarray:
-    """Draw one person's keypoints and the bones between them: (H,W,3) uint8.
+    """Draw people's keypoints and the bones between them: (H,W,3) uint8.
 
     Args:
         image: (H,W,3) uint8.
-        keypoints: (K,3) x px, y px, score; a point shows when its score reaches the threshold.
+        keypoints: (K,3) or (P,K,3) x px, y px, score; a point shows when its score reaches the threshold.
         links: (id, id) for each bone; it shows when both its ends do.
         colours: K rows of RGB; each half of a bone has the colour of its end.
         threshold: the lowest score that is drawn.
-        size_px: height of the person, which sets the width of the lines; without it, the extent of the points that show.
+        size_px: height of a person, which sets the width of the lines; without it, the extent of the points that show.
     """
     picture, table = _rgb(image).copy(), _table(colours)
-    xy, score = keypoints[:, :2], keypoints[:, 2]
+    for person in keypoints if keypoints.ndim == 3 else [keypoints]:
+        _draw_person(picture, person, links, table, threshold, size_px)
+    return picture
+
+
+def _draw_person(
+    picture: np.ndarray, points: np.ndarray, links: Links, table: np.ndarray, least: float, size_px: float | None
+) -> None:
+    xy, score = points[:, :2], points[:, 2]
     # A bone to a point far outside is a mistake of the model, and would overflow OpenCV's integers.
     near = (np.abs(np.nan_to_num(xy, nan=np.inf)) < 8 * max(picture.shape)).all(-1)
-    shown = near & (score >= threshold)
+    shown = near & (score >= least)
     if not shown.any():
-        return picture
+        return
     radius = _point_radius(xy[shown], size_px or _extent(xy[shown], picture))
     fixed = np.where(shown[:, None], xy * (1 << SHIFT), 0).round().astype(int)
     bones = [(a, b) for a, b in links if shown[a] and shown[b]]
@@ -174,21 +183,16 @@ def draw_keypoints(
         if radius >= 2.5:
             cv2.circle(picture, centre, round((radius + rim) * (1 << SHIFT)), (255, 255, 255), -1, cv2.LINE_AA, SHIFT)
         cv2.circle(picture, centre, round(radius * (1 << SHIFT)), table[index].tolist(), -1, cv2.LINE_AA, SHIFT)
-    return picture
 
 
 def draw_boxes(image: np.ndarray, boxes: np.ndarray, *, alpha: float = 0.6) -> np.ndarray:
-    """A thin white line with a dark rim around each person, through which the photo shows: (H,W,3) uint8.
-
-    Args:
-        image: (H,W,3) uint8.
-        boxes: (P,4) x0 y0 x1 y1 px, outer edges.
-        alpha: opacity of the lines.
-    """
+    """A thin white line with a dark rim around people, (P,4) x0 y0 x1 y1 px, through which the photo shows: (H,W,3) uint8."""
     lined, (H, W) = _rgb(image).copy(), image.shape[:2]
     for x0, y0, x1, y1 in boxes.astype(float):
         line = _stroke(max(x1 - x0, y1 - y0) / 400)
-        low, high = (np.clip([x, y], -line, [W, H]).round().astype(int).tolist() for x, y in ((x0 + 0.5, y0 + 0.5), (x1, y1)))
+        low, high = (
+            np.clip([x, y], -line, [W, H]).round().astype(int).tolist() for x, y in ((x0 + 0.5, y0 + 0.5), (x1 - 0.5, y1 - 0.5))
+        )
         for colour, width in (((25, 25, 25), line + 2), ((255, 255, 255), line)):
             cv2.rectangle(lined, low, high, colour, width)
     return blend(image, lined, alpha)

@@ -156,11 +156,8 @@ class Pose(Task):
         return self
 
     def render(self, image: np.ndarray, answer: np.ndarray) -> np.ndarray:
-        table = self.vocabulary
-        colours = np.asarray(table.colours, np.uint8)
-        for person in self._people(answer):
-            image = draw_keypoints(image, person, table.links, colours, threshold=self.threshold)
-        return image
+        table, colours = self.vocabulary, np.asarray(self.vocabulary.colours, np.uint8)
+        return draw_keypoints(image, self._people(answer), table.links, colours, threshold=self.threshold)
 
     def _people(self, answer: np.ndarray) -> np.ndarray:
         return answer.astype(np.float64).reshape(-1, self.channels, 3)

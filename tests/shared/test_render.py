@@ -11,6 +11,7 @@ from shared.render import (
     colour_normals,
     colour_points,
     colour_scalar,
+    draw_boxes,
     draw_keypoints,
     overlay_labels,
     panel,
@@ -171,6 +172,7 @@ def test_nothing_is_drawn_in_place():
         blend(image, image, 0.3),
         overlay_labels(image, labels, COLOURS),
         draw_keypoints(image, points, [(0, 1)], COLOURS[:2]),
+        draw_boxes(image, np.array([[1, 2, 30, 40]])),
         colour_scalar(depth),
         colour_normals(normals),
         panel([[image]], height=64),
@@ -207,6 +209,16 @@ def test_lines_grow_with_the_person():
     assert widths[50] >= 1
 
 
+def test_each_of_several_people_has_lines_of_its_own_size():
+    image = np.zeros((700, 300, 3), np.uint8)
+    small, large = stick(50, at=(30, 20)), stick(600, at=(200, 20))
+    together = draw_keypoints(image, np.stack([small, large]), [(0, 1)], COLOURS[1:])
+    for person in (small, large):
+        alone = draw_keypoints(image, person, [(0, 1)], COLOURS[1:])
+        assert np.array_equal(together[alone.any(-1)], alone[alone.any(-1)])
+    assert (draw_keypoints(image, np.zeros((0, 2, 3)), [(0, 1)], COLOURS[1:]) == image).all()
+
+
 def test_the_size_of_the_person_may_be_told():
     image, points = np.zeros((400, 400, 3), np.uint8), stick(100, at=(200, 20))
     thin, thick = (draw_keypoints(image, points, [(0, 1)], COLOURS[1:], size_px=size) for size in (100, 1000))
@@ -220,6 +232,35 @@ def test_a_crowded_face_is_drawn_finer_than_a_body_of_the_same_size():
     crowd = draw_keypoints(image, ring, [], [(255, 255, 255)] * 200)
     few = draw_keypoints(image, ring[::50], [], [(255, 255, 255)] * 4)
     assert (crowd[150, 230:270] > 128).sum() < (few[150, 230:270] > 128).sum()
+
+
+def test_a_box_is_a_light_line_around_its_pixels():
+    image = np.full((60, 80, 3), 100, np.uint8)
+    picture = draw_boxes(image, np.array([[19.5, 9.5, 59.5, 49.5]]))
+    changed = (picture != image).any(-1)
+    assert changed[10, 20:60].all()
+    assert changed[49, 20:60].all()
+    assert changed[10:50, 20].all()
+    assert changed[10:50, 59].all()
+    assert not changed[13:47, 23:57].any(), "nothing within"
+    assert not changed[:8].any()
+    assert not changed[52:].any()
+    assert picture[10, 20:60].max() < 255, "the photo shows through"
+    assert picture[10, 40, 0] > 150
+
+
+def test_lines_of_boxes_grow_with_the_person():
+    image = np.zeros((3000, 4000, 3), np.uint8)
+    lines = [(draw_boxes(image, np.array([[1000, 100, 1000 + w, 100 + 2 * w]]))[150] > 100).any(-1).sum() for w in (50, 1400)]
+    assert lines[0] == 2
+    assert lines[1] >= 8
+
+
+@pytest.mark.parametrize("box", [(-50, -50, 900, 900), (5, 5, 5, 5), (100, 100, 120, 120), (-1e6, -1e6, 1e6, 1e6)])
+def test_boxes_of_any_size_and_place_are_drawn_without_harm(box):
+    image = np.full((40, 30, 3), 100, np.uint8)
+    assert draw_boxes(image, np.array([box], np.float32)).shape == image.shape
+    assert (draw_boxes(image, np.zeros((0, 4), np.float32)) == image).all()
 
 
 @pytest.mark.parametrize("wild", [np.nan, np.inf, 1e30, -1e9])

@@ -127,8 +127,9 @@ def test_sixty_people_go_through_the_network_four_at_a_time(pose, passes):
     image, boxes = picture(90, 120), crowd(60, (90, 120))
     together = pose(image, boxes=boxes)["pose"]
     assert passes == [4] * 15
-    alone = np.stack([pose(image, boxes=box[None])["pose"][0] for box in boxes])
-    assert np.abs(together - alone).max() < 1e-5 * np.abs(alone).max()
+    some = range(0, 60, 7)
+    alone = np.stack([pose(image, boxes=boxes[[p]])["pose"][0] for p in some])
+    assert np.abs(together[some] - alone).max() < 1e-5 * np.abs(alone).max()
 
 
 def test_people_of_several_pictures_go_together_and_are_told_apart(pose, joint, passes):
@@ -205,10 +206,13 @@ def test_odd_people_are_answered_or_named_and_the_rest_goes_on(pose, album, tmp_
     people = people_of(tmp_path / "out")
     assert {name: len(found) for name, found in people.items()} == {"c": 3, "d": 0, "e": 1}
     assert all(np.isfinite(person["keypoints"]).all() for found in people.values() for person in found)
-    with Image.open(tmp_path / "out" / "d.pose.jpg") as drawn, Image.open(album / "d.png") as photo:
-        Image.fromarray(np.array(photo)).save(tmp_path / "plain.jpg", quality=92)
-        off = np.abs(np.array(drawn).astype(int) - np.array(Image.open(tmp_path / "plain.jpg")).astype(int))
-    assert off.mean() < 3, "nobody is drawn where nobody was found"
+
+
+def test_a_picture_of_nobody_is_drawn_as_it_is(pose):
+    image = picture(40, 30)
+    answers = pose(image, boxes=NOBODY)
+    assert answers["pose"].shape == (0, 17, 3)
+    assert np.array_equal(pose.draw(pose.tasks[0], image, answers, boxes=NOBODY), image)
 
 
 def test_a_photo_that_the_network_cannot_be_shown_fails_alone(trained, album, tmp_path):
