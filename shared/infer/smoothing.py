@@ -7,11 +7,12 @@ from math import pi
 
 import numpy as np
 
-# A still person's points tremble to 0.15 .. 0.37 of what they did between frames (noise of 0.1 .. 0.6 % of the size, 25 fps). Who
-# starts to walk, one size a second, is at most 1.2 % of the size behind; a hand waving at 2 Hz over 0.4 sizes, 3.1 %.
+# At 25 frames a second a still person's points move 0.15 to 0.37 times as much from frame to frame as before (noise of 0.1 to 0.6 %
+# of the size); who starts to walk at one size a second is at most 1.1 % of the size behind, a hand that waves twice a second over
+# 0.4 sizes 3.1 %. tests/shared/infer/test_smoothing.py holds it to that.
 MIN_CUTOFF_HZ = 0.5
 BETA = 20.0  # Hz per size a second: at a steady speed of whatever height a point lags by less than size / (2 pi BETA), 0.8 %
-SPEED_CUTOFF_HZ = 4.0  # the paper has 1, which would average a hand that waves twice a second to a hand at rest (7 % behind)
+SPEED_CUTOFF_HZ = 4.0  # the paper has 1, which would average a hand that waves twice a second to a hand at rest (7.3 % behind)
 TRUSTED = 0.3  # the score from which poses are drawn
 FORGET_S = 0.5  # a point unseen for longer begins anew
 

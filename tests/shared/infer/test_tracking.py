@@ -45,7 +45,7 @@ def test_two_who_cross_keep_their_numbers_in_whatever_order_they_are_listed():
 
 
 def test_twins_who_cross_are_told_apart_by_their_pace():
-    frames = [[person(6.0 * n, 0, 0), person(300 - 6.0 * n, 0, 0)] for n in range(51)]
+    frames = [[person(6.0 * n, 0, 0), person(303 - 6.0 * n, 0, 0)] for n in range(51)]
     assert walk(Tracker(None), frames) == [[1, 2]] * 51
 
 

@@ -6,11 +6,12 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
-from shared.data.photo import Found
+from shared.data.photo import PHOTO_SUFFIXES, Found, find_photos
 from shared.formats import Ask
 from shared.infer.cli import infer
 from shared.infer.film import Film
@@ -18,7 +19,7 @@ from shared.infer.people import Given, People, whole
 from shared.infer.predictor import Predictor
 from shared.infer.run import run
 from shared.infer.tracking import Tracker, draw_numbers
-from shared.infer.video import Clip
+from shared.infer.video import VIDEO_SUFFIXES, Clip
 from shared.infer.watch import Follower, watch
 from tasks.pose.task import Pose
 from tasks.seg.task import Seg
@@ -202,6 +203,15 @@ def called(monkeypatch, *arguments: object, only: type | None = None) -> int:
     return exit_.value.code  # type: ignore[return-value]
 
 
+def test_videos_are_found_in_folders_and_by_globs_only_where_they_are_wanted(tmp_path):
+    for name in ("a.png", "b.MOV", "c.webm", ".hidden.mp4", "d.txt.gz"):
+        (tmp_path / name).touch()
+    for where in (tmp_path, tmp_path / "*"):
+        both = find_photos([where], suffixes=PHOTO_SUFFIXES | VIDEO_SUFFIXES)
+        assert [found.path.name for found in both] == ["a.png", "b.MOV", "c.webm"]
+        assert [found.path.name for found in find_photos([where])] == ["a.png"]
+
+
 def test_a_folder_of_photos_videos_and_what_is_neither(trained, short, tmp_path, monkeypatch, caplog, capfd):
     caplog.set_level(logging.INFO)
     folder, out = tmp_path / "mixed", tmp_path / "out"
@@ -243,8 +253,6 @@ def test_what_stops_in_the_middle_leaves_no_file(pose, crossing, tmp_path):
 
 
 def test_a_video_that_breaks_off_is_answered_as_far_as_it_goes_and_counts_as_failed(pose, short, tmp_path, capsys):
-    import cv2
-
     path = tmp_path / "cut.mkv"
     writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"mp4v"), 25, HW[::-1])
     for n in range(20):
