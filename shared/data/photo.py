@@ -11,7 +11,7 @@ import os
 import threading
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -99,11 +99,11 @@ def photo_header(source: Path | bytes) -> Header:
         return Header(image.format or "", image.mode, orientation, (width, height) if orientation >= 5 else (height, width))
 
 
-def find_photos(inputs: Sequence[Path | str]) -> list[Found]:
+def find_photos(inputs: Sequence[Path | str], *, suffixes: Collection[str] = PHOTO_SUFFIXES) -> list[Found]:
     """List the photos named by files, folders (searched to the bottom, sorted), globs and `.txt` lists, each once.
 
     A list holds one path per line, relative to the list itself; blank lines and lines that begin with # are skipped. Files
-    named one by one are taken whatever their suffix; folders and globs give files with one of PHOTO_SUFFIXES and none hidden.
+    named one by one are taken whatever their suffix; folders and globs give files with one of `suffixes` and none hidden.
 
     Raises:
         FileNotFoundError: an input does not exist or a glob matches nothing.
@@ -115,37 +115,37 @@ def find_photos(inputs: Sequence[Path | str]) -> list[Found]:
         raise ValueError("no photos to read: no input was given; name files, folders, globs or a .txt list")
     found: dict[str, list[str]] = {}  # absolute path -> names to try, shortest first
     for entry in inputs:
-        for path, relative in _expand(str(entry)):
+        for path, relative in _expand(str(entry), suffixes):
             found.setdefault(os.path.abspath(path), [relative.with_suffix("").as_posix(), relative.as_posix()])
     return [Found(Path(path), name) for path, name in zip(found, _unique_names(found))]
 
 
-def _expand(entry: str) -> Iterator[tuple[Path, Path]]:
+def _expand(entry: str, suffixes: Collection[str]) -> Iterator[tuple[Path, Path]]:
     """(path, path relative to what the user named) of every photo an input stands for."""
     path = Path(entry).expanduser()
     if path.is_dir():
-        photos = list(_walk(path))
+        photos = list(_walk(path, suffixes))
         if not photos:
-            raise ValueError(f"folder {path} holds no photo; its files should end in {', '.join(sorted(PHOTO_SUFFIXES))}")
+            raise ValueError(f"folder {path} holds no photo; its files should end in {', '.join(sorted(suffixes))}")
         yield from ((photo, photo.relative_to(path)) for photo in photos)
     elif path.suffix.lower() == ".txt" and path.is_file():
         yield from ((photo, Path(photo.name)) for photo in _listed(path))
     elif path.exists():
         yield path, Path(path.name)
     elif glob.has_magic(entry):
-        yield from _matched(path)
+        yield from _matched(path, suffixes)
     else:
         raise FileNotFoundError(f"there is no file or folder {path}; check the spelling (the working folder is {Path.cwd()})")
 
 
-def _walk(folder: Path) -> Iterator[Path]:
+def _walk(folder: Path, suffixes: Collection[str]) -> Iterator[Path]:
     """Photos under a folder in sorted order; links are followed, but no folder is entered twice."""
     seen = set()
     for root, folders, files in os.walk(folder, followlinks=True):
         real = os.path.realpath(root)
         folders[:] = sorted(name for name in folders if not name.startswith(".")) if real not in seen else []
         for name in sorted(files) if real not in seen else ():
-            if _is_photo(name):
+            if _is_photo(name, suffixes):
                 yield Path(root, name)
         seen.add(real)
 
@@ -166,7 +166,7 @@ def _listed(path: Path) -> Iterator[Path]:
             yield photo
 
 
-def _matched(pattern: Path) -> Iterator[tuple[Path, Path]]:
+def _matched(pattern: Path, suffixes: Collection[str]) -> Iterator[tuple[Path, Path]]:
     """Photos that a glob matches (** crosses folders), with their paths relative to the part before the first wildcard."""
     fixed = Path()
     for part in pattern.parts[:-1]:
@@ -174,16 +174,16 @@ def _matched(pattern: Path) -> Iterator[tuple[Path, Path]]:
             break
         fixed /= part
     matches = sorted(glob.glob(str(pattern), recursive=True))
-    photos = [match for match in map(Path, matches) if match.is_file() and _is_photo(match.name)]
+    photos = [match for match in map(Path, matches) if match.is_file() and _is_photo(match.name, suffixes)]
     if not photos:
         seen = f"matches {len(matches)} paths, none a photo" if matches else "matches nothing"
         raise FileNotFoundError(f"{pattern} {seen}; check the pattern, or name the folder itself")
     yield from ((photo, photo.relative_to(fixed)) for photo in photos)
 
 
-def _is_photo(name: str) -> bool:
+def _is_photo(name: str, suffixes: Collection[str]) -> bool:
     """Judged by the file name: a known suffix and not hidden (macOS leaves ._photo.jpg beside photo.jpg)."""
-    return not name.startswith(".") and os.path.splitext(name)[1].lower() in PHOTO_SUFFIXES
+    return not name.startswith(".") and os.path.splitext(name)[1].lower() in suffixes
 
 
 def _unique_names(found: dict[str, list[str]]) -> list[str]:

@@ -1,4 +1,4 @@
-"""The command of `tasks/*/infer.py`: photos in, answers and pictures of them out; a bad photo is named and the rest goes on."""
+"""The command of `tasks/*/infer.py`: photos and videos in, answers and pictures of them out; a bad one is named and skipped."""
 
 import argparse
 import logging
@@ -10,7 +10,7 @@ from pathlib import Path
 import cv2
 import torch
 
-from shared.data.photo import Found, find_photos
+from shared.data.photo import PHOTO_SUFFIXES, Found, find_photos
 from shared.dense.canonical import USUAL_VIEW_DEG
 from shared.formats import Ask
 from shared.infer.detector import SCORE, TORCHVISION, USUAL, Detector
@@ -18,6 +18,7 @@ from shared.infer.modes import MODES, ZOOM
 from shared.infer.people import Finder, Given, whole
 from shared.infer.predictor import BATCH, Predictor
 from shared.infer.run import run
+from shared.infer.video import VIDEO_SUFFIXES
 from shared.infer.writer import exr_is_there
 from shared.task import Task
 
@@ -28,14 +29,14 @@ def infer(only: type[Task] | None = None) -> None:
     """Read the command line, answer, exit: 0 all done, 1 some pictures failed, 2 nothing could start."""
     what = only.name if only else "joint"
     parser = argparse.ArgumentParser(
-        description=f"Answer {only.name if only else 'all tasks of a model, in one pass of its backbone,'} for photos of any size.",
+        description=f"Answer {only.name if only else 'all tasks of a model, in one pass of its backbone,'} for photos and videos.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog=f"""examples:
-  python tasks/{what}/infer.py photo.jpg
+  python tasks/{what}/infer.py photo.jpg clip.mp4
   python tasks/{what}/infer.py photo.jpg --checkpoint runs/{what}/model.safetensors --out found
   python tasks/{what}/infer.py holiday/ more.txt 'scans/*.png' --checkpoint model.safetensors --out answers --device cuda""",
     )
-    parser.add_argument("input", nargs="+", help="photos, folders (searched in depth), globs, or .txt lists of photos")
+    parser.add_argument("input", nargs="+", help="photos, videos, folders (searched in depth), globs, or .txt lists")
     parser.add_argument(
         "--checkpoint", metavar="FILE", help="model.safetensors of a run, or an official file (default: the built-in model)"
     )
@@ -97,13 +98,19 @@ def infer(only: type[Task] | None = None) -> None:
         help="metres at which a cloud of relative depth puts the nearest and the farthest (default: %(default)s; a guess)",
     )
     parser.add_argument("--no-render", action="store_true", help="write answers only, no pictures of them")
+    parser.add_argument(
+        "--smooth",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="points in videos hold still when the person does (default); --no-smooth leaves each frame as it was found",
+    )
     arguments = parser.parse_intermixed_args()  # settings may stand before and after options
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
         chosen = [only.name] if only else (arguments.tasks.split(",") if arguments.tasks else None)
         size = _size(arguments.size) if arguments.size else None
         ask = Ask(frozenset(filter(None, arguments.formats.split(","))), arguments.focal, _span(arguments.span))
-        photos = find_photos(arguments.input)
+        photos = find_photos(arguments.input, suffixes=PHOTO_SUFFIXES | VIDEO_SUFFIXES)
         predictor = Predictor.load(
             arguments.checkpoint,
             device=arguments.device,
@@ -126,7 +133,7 @@ def infer(only: type[Task] | None = None) -> None:
         arguments.out.mkdir(parents=True, exist_ok=True)
     except (ValueError, OSError) as error:
         parser.exit(2, f"error: {error}\n")
-    failed = run(predictor, photos, arguments.out, finder=finder, ask=ask, render=not arguments.no_render)
+    failed = run(predictor, photos, arguments.out, finder=finder, ask=ask, render=not arguments.no_render, smooth=arguments.smooth)
     sys.exit(1 if failed else 0)
 
 
@@ -143,7 +150,8 @@ def _finder(arguments: argparse.Namespace, predictor: Predictor, photos: Sequenc
     if who == "detect":
         return Detector.load(**options, device=predictor.device)
     given = Given.read(Path(who))
-    if not any(found.path.name in given.table for found in photos):
+    names = {key.partition("/")[0] for key in given.table}  # of frames: clip.mp4/000123
+    if not any(found.path.name in names for found in photos):
         raise ValueError(f"{who} names none of these photos; its keys are file names like {photos[0].path.name}")
     return given
 

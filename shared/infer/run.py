@@ -1,4 +1,4 @@
-"""Photos through a model: read, look, write; people of several photos wait for one another, and a bad photo is named."""
+"""Photos and videos through a model: read, look, write; people of several photos wait for one another, a bad one is named."""
 
 import logging
 import sys
@@ -14,6 +14,8 @@ from shared.data.photo import Found, read_photo
 from shared.formats import About, Ask
 from shared.infer.people import Finder, People, whole
 from shared.infer.predictor import Answers, Predictor
+from shared.infer.video import is_video
+from shared.infer.watch import watch
 from shared.infer.writer import write
 
 log = logging.getLogger(__name__)
@@ -60,6 +62,19 @@ class Run:
         if not self._views(self.queue):  # nothing that could go together with others
             self.flush()
 
+    def take_video(self, found: Found, finder: Finder, *, smooth: bool) -> None:
+        """Answer a video, after the photos that wait."""
+        self.flush()
+        try:
+            wrong = watch(self.predictor, found, self.out, finder=finder, ask=self.ask, render=self.render, smooth=smooth)
+        except (ValueError, OSError) as error:
+            self.fail(found, error)
+        else:
+            if wrong is not None:
+                self.fail(found, ValueError(wrong), did="incomplete:")
+            else:
+                self.bar.update()
+
     def flush(self) -> None:
         """Answer and write all that wait."""
         queue, self.queue = self.queue, []
@@ -71,10 +86,10 @@ class Run:
             else:
                 self.bar.update()
 
-    def fail(self, found: Found, error: Exception) -> None:
-        """Name a photo that has no answer."""
+    def fail(self, found: Found, error: Exception, *, did: str = "skipped") -> None:
+        """Name a photo or video that has no answer, or not all of it."""
         self.failed[found.name] = str(error)
-        tqdm.write(f"skipped {found.path}: {error}", file=sys.stderr)
+        tqdm.write(f"{did} {found.path}: {error}", file=sys.stderr)
         self.bar.update()
 
     def _together(self, queue: list[Waiting]) -> list[Answers]:
@@ -105,17 +120,31 @@ def run(
     finder: Finder = whole,
     ask: Ask = USUAL,
     render: bool = True,
+    smooth: bool = True,
 ) -> dict[str, str]:
-    """Answer every photo and write what was found; returns name -> sentence for those that failed."""
+    """Answer every photo and video and write what was found; returns name -> sentence for those that failed.
+
+    Args:
+        photos: what to answer; a video is known by its suffix.
+        out: the folder for the answers.
+        finder: who is looked at.
+        ask: the formats.
+        render: pictures of the answers, too.
+        smooth: in videos, points are smoothed over time.
+    """
     began = time.perf_counter()
     with tqdm(total=len(photos), desc="infer", unit="img") as bar:
         job = Run(predictor, out, ask, render, bar)
         for found in photos:
-            job.take(found, finder)
+            if is_video(found.path):
+                job.take_video(found, finder, smooth=smooth)
+            else:
+                job.take(found, finder)
         job.flush()
     seconds, failed = time.perf_counter() - began, job.failed
     done = len(photos) - len(failed)
-    log.info("%d of %d photos answered in %.1f s, written to %s", done, len(photos), seconds, out)
+    kinds = "photos and videos" if any(is_video(found.path) for found in photos) else "photos"
+    log.info("%d of %d %s answered in %.1f s, written to %s", done, len(photos), kinds, seconds, out)
     if failed:
         log.warning("%d skipped: %s", len(failed), ", ".join(sorted(failed)[:20]) + (", ..." if len(failed) > 20 else ""))
     return failed
