@@ -9,8 +9,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
-from PIL import Image
 
 from shared.data.codec import decode, read_array
 from shared.data.fields import FIELDS
@@ -170,10 +170,10 @@ def _readable(path: Path, read: Any) -> np.ndarray:
 
 
 def _levels(path: Path) -> np.ndarray:
-    """A grey PNG of 8 or 16 bits: (H,W) uint16 or uint8; an RGB one: (H,W,3)."""
-    with Image.open(path, formats=["PNG"]) as image:
-        image.load()
-        wide = image.mode.startswith("I")
-        if not wide and image.mode not in ("L", "RGB"):
-            raise ValueError(f"mode {image.mode}: grey of 8 or 16 bits and RGB are read")
-        return np.array(image).astype(np.uint16) if wide else np.array(image)
+    """A PNG of 8 or 16 bits: (H,W) or (H,W,3) uint8 or uint16, red, green, blue."""
+    pixels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)  # Pillow would cut three channels of 16 bits to 8
+    if pixels is None:
+        raise ValueError("it is damaged")
+    if pixels.ndim == 3 and pixels.shape[2] != 3:
+        raise ValueError(f"it has {pixels.shape[2]} channels; one or three are read")
+    return pixels if pixels.ndim == 2 else np.ascontiguousarray(pixels[..., ::-1])
