@@ -129,12 +129,17 @@ def rows(file: Any, name: str, path: Path) -> Any:
     return file[name]
 
 
-def depth(path: Path, unit: float | None) -> np.ndarray:
+def depth(path: Path, unit: float | None, *, nothing: float = np.inf) -> np.ndarray:
     """Depth along the optical axis: (H,W) float32 metres, NaN unknown.
 
     Args:
         path: see `array`.
         unit: metres per unit of the file; None: floating-point numbers are metres, whole numbers are refused.
+        nothing: from this number of the file on nothing was met. In .exr files it is the largest half float at the latest.
+
+    Raises:
+        Unusable: it is damaged, of another shape, or knows no depth.
+        ValueError: whole numbers without a unit.
     """
     values = array(path)
     values = values[..., 0] if values.ndim == 3 else values  # renderers repeat it in each channel
@@ -142,7 +147,7 @@ def depth(path: Path, unit: float | None) -> np.ndarray:
         raise Unusable(path, "it is no map of depth", f": {values.dtype} of shape {values.shape}")
     if unit is None and values.dtype.kind != "f":
         raise ValueError(f"{path} holds whole numbers; say how many metres one is, --unit 0.001 for millimetres")
-    beyond = LARGEST_HALF if path.suffix == ".exr" else np.inf
+    beyond = min(nothing, LARGEST_HALF) if path.suffix == ".exr" else nothing
     known = np.isfinite(values) & (values > 0) & (values < beyond)
     if not known.any():
         raise Unusable(path, "no pixel has depth")

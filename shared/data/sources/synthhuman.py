@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from shared.data.sources.axes import Axes, judge, normals, parse
-from shared.data.sources.maps import beside, camera, depth, fitting, grey, upright_photo
+from shared.data.sources.maps import LARGEST_HALF, beside, camera, depth, fitting, grey, upright_photo
 from shared.data.sources.source import Command, Report, Source, Unusable, usable
 
 CENTIMETRE = 0.01
@@ -59,7 +59,7 @@ def _sample(folder: Path, axes: Axes, path: Path) -> tuple[str, dict[str, Any]]:
     alpha = fitting("alpha", grey(_file(path, "alpha", (".png",))), hw, path).astype(np.float32) / 255
     somebody = alpha >= SOMEBODY
     intrinsics = camera(_file(path, "cam", (".txt",))) - EDGE
-    metres = fitting("depth", depth(_file(path, "depth", (".npy", ".exr")), CENTIMETRE), hw, path)
+    metres = fitting("depth", depth(_file(path, "depth", (".npy", ".exr")), CENTIMETRE, nothing=LARGEST_HALF), hw, path)
     metres = np.where(somebody, metres, np.float32(np.nan))
     file = _file(path, "normal", (".npy", ".exr"))
     normal = np.where(somebody[..., None], fitting("normals", normals(file, axes), hw, path), np.float32(np.nan))

@@ -12,7 +12,7 @@ from shared.data.facts import facts
 from shared.data.indexed import Indexed
 from shared.data.pack import main
 from shared.data.shards import Shards
-from shared.data.sources.axes import EVERY, TEXTS, Axes
+from shared.data.sources.axes import TEXTS
 from shared.data.wanted import Wanted
 from shared.formats import vectors
 
@@ -111,7 +111,7 @@ def test_single_labels_may_be_absent_but_not_all(tmp_path, wall, capsys):
     assert held == {"some": everything - {"depth"}, "x/whole_1": everything}
     assert "1 not packed: it has no labels" in capsys.readouterr().out
     told = (tmp_path / "out/skipped.txt").read_text().splitlines()
-    assert [line.split("/in/")[1] for line in told] == [
+    assert [line.removeprefix(f"{tmp_path}/in/") for line in told] == [
         "images/none.png: it has no labels: nothing called none is in masks, depth, normal",
         f"images/some.png: packed without depth, there is no {tmp_path}/in/depth/some.*",
     ]
@@ -152,7 +152,7 @@ def test_other_axes_are_turned_into_ours_and_told_where_forgotten(tmp_path, wall
 
 
 def test_the_sentence_about_axes_says_which_would_fit(tmp_path, wall, capsys):
-    write(tmp_path / "in", wall, normal=wall.normal * np.float32([1, -1, -1]))
+    write(tmp_path / "in", wall, normal=wall.normal * np.array([1, -1, -1], np.float32))
     assert pack(tmp_path / "in", tmp_path / "out", "--axes", "z,y,x") == 2
     assert "with --axes=z,y,x, by 0 with --axes=x,-y,-z" in capsys.readouterr().err
 
@@ -169,21 +169,6 @@ def test_one_picture_in_other_axes_is_left_out_where_the_first_is_not(tmp_path, 
     assert pack(tmp_path / "in", tmp_path / "out") == 1
     assert "1 not packed: its normals differ from its depth" in capsys.readouterr().out
     assert Shards(tmp_path / "out").key(0) == "a"
-
-
-def test_axes_go_there_and_back_and_all_differ(wall):
-    assert len({str(axes) for axes in EVERY}) == len(EVERY) == 48
-    for axes in EVERY:
-        np.testing.assert_array_equal(axes.of(axes.back(wall.normal)), wall.normal)
-    assert TEXTS["z,-x,y"].of(np.array([1, 2, 3])).tolist() == [3, -1, 2]
-    assert str(Axes()) == "x,y,z"
-
-
-def test_only_three_axes_are_axes(tmp_path, capsys):
-    for wrong in ("x,y", "x,x,y", "r,g,b"):
-        with pytest.raises(SystemExit):
-            pack(tmp_path, tmp_path / "out", "--axes", wrong)
-        assert "must be x, y and z in some order" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -293,7 +278,7 @@ def test_renders_without_truth_are_answered_in_a_sentence(tmp_path, wall, capsys
 
 def test_renders_take_units_and_axes(tmp_path, wall):
     millimetres = np.rint(wall.depth * 1000).astype(np.uint16)
-    write(tmp_path / "in/0001", wall, names=RENDER, depth=millimetres, normal=wall.normal * np.float32([1, -1, -1]))
+    write(tmp_path / "in/0001", wall, names=RENDER, depth=millimetres, normal=wall.normal * np.array([1, -1, -1], np.float32))
     assert pack(tmp_path / "in", tmp_path / "out", "--unit=0.001", "--axes=x,-y,-z", source="renders") == 0
     found = truth(tmp_path / "out", "depth", "normal")
     same(found["depth"], wall.depth, wall.somebody, within=6e-4)
