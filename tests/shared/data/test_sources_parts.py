@@ -151,10 +151,14 @@ def test_other_axes_are_turned_into_ours_and_told_where_forgotten(tmp_path, wall
     same(truth(tmp_path / "out", "normal")["normal"], wall.normal, wall.somebody, within=3e-4)
 
 
-def test_the_sentence_about_axes_says_which_would_fit(tmp_path, wall, capsys):
-    write(tmp_path / "in", wall, normal=wall.normal * np.array([1, -1, -1], np.float32))
+def test_the_sentence_about_axes_says_which_would_fit_at_the_first_picture(tmp_path, wall, capsys):
+    for stem in ("a", "b"):
+        write(tmp_path / "in", wall, stem, normal=wall.normal * np.array([1, -1, -1], np.float32))
     assert pack(tmp_path / "in", tmp_path / "out", "--axes", "z,y,x") == 2
-    assert "with --axes=z,y,x, by 0 with --axes=x,-y,-z" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "a.npy: its normals differ" in told
+    assert "with --axes=z,y,x, by 0 with --axes=x,-y,-z" in told
+    assert "b.npy" not in told
 
 
 def test_without_a_camera_normals_must_at_least_look_at_us(tmp_path, wall, capsys):
