@@ -188,7 +188,7 @@ def _read_npy(file: IO[bytes]) -> np.ndarray:
     header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
     shape, fortran, dtype = header(file)
     size = math.prod(shape) * dtype.itemsize
-    if dtype.kind not in "fiu" or size > MAX_ARRAY_BYTES:
+    if dtype.kind not in "fiub" or size > MAX_ARRAY_BYTES:
         raise ValueError(f"its header promises {dtype} of shape {shape}; at most {MAX_ARRAY_BYTES:,} bytes of numbers are read")
     content = file.read(size)
     if len(content) != size:

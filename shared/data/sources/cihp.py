@@ -5,6 +5,8 @@
     DIR/Training/Human_ids/0000006.png       8-bit numbers of people, 0 nobody (optional)
     DIR/Training/train_id.txt                one stem a line; Validation/val_id.txt
 
+Both halves may also lie together, as training code of others has them: DIR/Images, DIR/Category_ids, DIR/lists/train_id.txt.
+
 One sample per picture (docs/decisions/0011-a-sample-is-one-person.md says why); `person` tells its people apart. `Categories` and
 `Human` hold the same in colours, and `Instance_ids` numbers parts; none is read. Neither are mirrored copies of the labels, which
 training code of others makes beside them (`Category_rev_ids`): we mirror as we train.
@@ -40,9 +42,9 @@ def samples(folder: Path, split: str, report: Report) -> tuple[Iterator[tuple[st
         FileNotFoundError: the folder is laid out differently.
         ValueError: a label map holds an id above 19.
     """
-    here = lip.first(folder, SPLITS[split])
+    here = folder if (folder / "Images").is_dir() else lip.first(folder, SPLITS[split])
     images, classes = lip.first(here, "Images"), lip.first(here, "Category_ids")
-    listed = lip.ids(lip.first(here, f"{split}_id.txt"))
+    listed = lip.ids(lip.first(here, f"{split}_id.txt", f"lists/{split}_id.txt"))
     found = usable(listed, partial(_sample, images, classes), report, file=lambda stem: images / f"{stem}.jpg")
     return found, len(listed)
 

@@ -57,9 +57,7 @@ def folders(folder: Path) -> dict[str, Path]:
     """
     found = {kind: folder / name for kind, names in FOLDERS.items() for name in reversed(names) if (folder / name).is_dir()}
     if "image" not in found:
-        raise FileNotFoundError(
-            f"{folder} holds no folder {', '.join(FOLDERS['image'])}; docs/data.md says how it should be laid out"
-        )
+        raise FileNotFoundError(f"{folder} holds no folder {', '.join(FOLDERS['image'])}; docs/data.md says how it should be")
     if found.keys() <= {"image", "camera"}:
         raise FileNotFoundError(f"{folder} holds no masks/, depth/ or normal/; `pack folder` packs photos without labels")
     return found
@@ -73,10 +71,9 @@ def sample(found: Found, where: Mapping[str, Path], reading: Reading) -> dict[st
         ValueError: a label without a name, depth without a unit.
     """
     image, hw = upright_photo(found.path)
-    files = {kind: beside(where[kind], found.name, suffixes=SUFFIXES.get(kind, ARRAYS)) for kind in where.keys() - {"image"}}
-    there = {kind: path for kind, path in files.items() if path is not None}
-    fields: dict[str, Any] = {"image": image}
-    people = np.ones(hw, bool)
+    sought = {kind: beside(folder, found.name, suffixes=SUFFIXES.get(kind, ARRAYS)) for kind, folder in where.items()}
+    there = {kind: path for kind, path in sought.items() if path is not None}
+    fields, people = {"image": image}, np.ones(hw, bool)
     if path := there.get("mask"):
         if reading.classes is None:
             people = fitting("mask", foreground(path), hw, found.path)
@@ -112,9 +109,8 @@ def _sample(where: Mapping[str, Path], reading: Reading, report: Report, one: Fo
     fields = sample(one, where, reading)
     absent = [kind for kind in ("mask", "depth", "normal") if kind in where and HOLDS[kind].isdisjoint(fields)]
     if HOLDS.keys() & where.keys() == set(absent):
-        raise Unusable(
-            one.path, "it has no labels", f": nothing called {one.name} is in {', '.join(where[kind].name for kind in absent)}"
-        )
+        sought = ", ".join(where[kind].name for kind in absent)
+        raise Unusable(one.path, "it has no labels", f": nothing called {one.name} is in {sought}")
     report.passed_over += [f"{one.path}: packed without {kind}, there is no {where[kind] / one.name}.*" for kind in absent]
     return key_of(one.name), fields
 

@@ -28,7 +28,7 @@ def test_only_three_axes_are_axes(wrong):
 
 def test_forgotten_axes_show_on_people_and_the_right_ones_are_named(small_shards, large_shards):
     for shards in (Shards(small_shards), Shards(large_shards)):
-        for number in range(len(shards)):
+        for number in range(0, len(shards), 2):
             person = shards.read(number, only={"normal", "depth", "intrinsics"})
             truth = {"depth": person["depth"], "intrinsics": person["intrinsics"]}
             judge(person["normal"], Axes(), Path("normal.exr"), **truth)

@@ -1,5 +1,6 @@
 """LIP and CIHP become samples with the labels of their files, and what does not fit is told, with file and value."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -192,6 +193,32 @@ def test_the_halves_of_cihp_are_apart_and_its_labels_bounded(tmp_path, crowd, ca
     assert "0000008.png holds the label 77, but only 0 to 19 have names" in capsys.readouterr().err
     assert main(["cihp", str(tmp_path), "--out", str(tmp_path / "out"), "--quiet", "--overwrite"]) == 2
     assert "holds none of Training" in capsys.readouterr().err
+
+
+def test_both_halves_of_cihp_may_lie_together(tmp_path, crowd):
+    half = crowd / "Training"
+    (half / "lists").mkdir()
+    (half / "train_id.txt").rename(half / "lists/train_id.txt")
+    assert main(["cihp", str(half), "--out", str(tmp_path / "out"), "--quiet"]) == 0
+    assert len(Shards(tmp_path / "out")) == 2
+
+
+def test_a_real_picture_of_each_set_is_packed(tmp_path, shared_folder):
+    images = shared_folder / "images"
+    for source, picture, labels, place in [
+        ("cihp", "cihp/Images/0000002.jpg", "cihp/Category_ids/0000002.png", ("Images", "Category_ids")),
+        ("lip", "schp/demo.jpg", "schp/demo_lip.png", ("train_images", "train_segmentations")),
+    ]:
+        if not (images / picture).is_file():
+            pytest.skip(f"there is no {picture} beside the repository")
+        for folder, file in zip(place, (picture, labels)):
+            (tmp_path / source / folder).mkdir(parents=True)
+            shutil.copy(images / file, tmp_path / source / folder / f"a{Path(file).suffix}")
+        (tmp_path / source / "train_id.txt").write_text("a")
+        assert main([source, str(tmp_path / source), "--out", str(tmp_path / "out" / source), "--quiet"]) == 0
+        sample = Shards(tmp_path / "out" / source).read(0)
+        np.testing.assert_array_equal(sample["seg"], np.array(Image.open(images / labels)))
+        assert len(np.unique(sample["seg"])) > 4
 
 
 def test_the_two_sets_differ_in_one_class():

@@ -78,8 +78,12 @@ def test_classes_depth_and_normals_come_back(tmp_path, wall):
     np.testing.assert_allclose(found["intrinsics"], wall.intrinsics)
 
 
-def test_without_a_table_masks_are_people(tmp_path, wall):
+@pytest.mark.parametrize("kind", [np.uint8, bool, np.int64])
+def test_without_a_table_masks_are_people(tmp_path, wall, kind):
     write(tmp_path / "in", wall, mask=wall.somebody.astype(np.uint8) * 7)
+    if kind is not np.uint8:
+        (tmp_path / "in/masks/a.png").unlink()
+        np.save(tmp_path / "in/masks/a.npy", wall.somebody.astype(kind))
     assert pack(tmp_path / "in", tmp_path / "out") == 0
     assert Shards(tmp_path / "out").names == {}
     found = truth(tmp_path / "out", "alpha", "depth")
