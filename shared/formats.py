@@ -3,7 +3,9 @@
 A task says which formats it has (`Task.formats`) and what goes into each; shared/infer/writer.py writes them.
 """
 
+import os
 from collections.abc import Iterable, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
 
@@ -110,3 +112,42 @@ def thinned(points: np.ndarray) -> np.ndarray:
     """Every so many-th row and column of points (H,W,3), so that a million remain at most."""
     step = max(1, int(np.ceil((points[..., 0].size / LARGEST_CLOUD) ** 0.5)))
     return points[::step, ::step]
+
+
+def exr_is_there() -> bool:
+    """Whether OpenCV can read and write .exr: not all builds can, and those that can do so only when told."""
+    os.environ.setdefault("OPENCV_IO_ENABLE_OPENEXR", "1")
+    try:
+        return cv2.imencode(".exr", np.zeros((1, 1), np.float32))[0]
+    except cv2.error:
+        return False
+
+
+def read_exr(path: Path) -> np.ndarray:
+    """The numbers of an .exr file, by OpenCV or by the package OpenEXR: (H,W) or (H,W,3) float32, red, green, blue.
+
+    Raises:
+        ModuleNotFoundError: neither can; the sentence says what to do.
+        ValueError: it is damaged, or has channels of other names.
+    """
+    if exr_is_there():
+        found = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        if found is None:
+            raise ValueError(f"{path} is no readable .exr file; copy or download it again")
+        return found.astype(np.float32) if found.ndim == 2 else np.ascontiguousarray(found[..., 2::-1], np.float32)
+    try:
+        openexr = import_module("OpenEXR")
+    except ImportError:
+        told = "neither this build of OpenCV nor the package OpenEXR, which is not installed, can read it"
+        raise ModuleNotFoundError(f"{path}: {told}; pip install OpenEXR, or convert the files to .npy") from None
+    try:
+        with openexr.File(str(path)) as file:
+            channels = {name: channel.pixels for name, channel in file.channels().items()}
+    except Exception as error:  # the package raises nearly everything on damaged files
+        raise ValueError(f"{path} is no readable .exr file ({error}); copy or download it again") from error
+    for name in ("RGB", "RGBA"):
+        if name in channels:
+            return np.ascontiguousarray(channels[name][..., :3], np.float32)
+    if len(channels) != 1:
+        raise ValueError(f"{path} has the channels {', '.join(sorted(channels))}; one, or R, G and B are read")
+    return np.asarray(next(iter(channels.values())), np.float32)

@@ -171,7 +171,7 @@ def _write_npz(name: str, array: np.ndarray) -> bytes:
     return out.getvalue()
 
 
-def _read_array(name: str, content: bytes) -> np.ndarray:
+def read_array(name: str, content: bytes) -> np.ndarray:
     """The array of a `.npy` file, or the one called `name` in a `.npz` file."""
     try:
         if content.startswith(b"PK"):
@@ -188,7 +188,7 @@ def _read_npy(file: IO[bytes]) -> np.ndarray:
     header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
     shape, fortran, dtype = header(file)
     size = math.prod(shape) * dtype.itemsize
-    if dtype.kind not in "fiu" or size > MAX_ARRAY_BYTES:
+    if dtype.kind not in "fiub" or size > MAX_ARRAY_BYTES:
         raise ValueError(f"its header promises {dtype} of shape {shape}; at most {MAX_ARRAY_BYTES:,} bytes of numbers are read")
     content = file.read(size)
     if len(content) != size:
@@ -197,7 +197,7 @@ def _read_npy(file: IO[bytes]) -> np.ndarray:
 
 
 def _read_depth(content: bytes) -> np.ndarray:
-    depth = _read_array("depth", content)
+    depth = read_array("depth", content)
     return depth.astype(np.float32) if depth.dtype.kind == "f" else depth
 
 
@@ -212,7 +212,7 @@ def _write_normal(normal: np.ndarray) -> bytes:
 
 
 def _read_normal(content: bytes) -> np.ndarray:
-    stored = _read_array("normal", content)
+    stored = read_array("normal", content)
     if stored.dtype.kind == "f":
         return stored.astype(np.float32)
     if stored.dtype != np.int16:

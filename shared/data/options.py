@@ -25,3 +25,18 @@ def size(text: str) -> tuple[int, int]:
     if not cross:
         raise argparse.ArgumentTypeError(f"{text!r} must be height x width in pixels, such as 256x192")
     return positive(height), positive(width)
+
+
+def metres(text: str) -> float:
+    """A positive number of metres.
+
+    Raises:
+        argparse.ArgumentTypeError: it is not.
+    """
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} must be a positive number of metres, 0.001 for millimetres")
+    return number

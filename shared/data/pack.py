@@ -3,10 +3,13 @@
     python -m shared.data.pack folder ~/photos --out data/photos --max-side 2048
     python -m shared.data.pack ccp ~/ccp --out data/ccp-train --split train
     python -m shared.data.pack coco-wholebody coco_wholebody_train_v1.0.json ~/coco/train2017 --out data/wholebody-train
+    python -m shared.data.pack parts ~/renders --out data/renders
 
-Synthetic people come from `python -m shared.data.synthesize`, packed already. Exit status: 0 when everything was packed, 1 when
-some photos or people were skipped (SHARDS/skipped.txt lists them), 2 when the input is unusable. Crowds, and people without any
-labelled point, are listed too, but are no reason for a 1.
+docs/data.md has a command for each source. Synthetic people come from `python -m shared.data.synthesize`, packed already.
+
+Exit status: 0 when everything was packed, 1 when some photos or people were skipped (SHARDS/skipped.txt lists them), 2 when the
+input is unusable. Crowds, people without any labelled point, and pictures packed without one of their labels are listed too, but
+are no reason for a 1.
 """
 
 import argparse
@@ -19,11 +22,11 @@ from tqdm import tqdm
 
 from shared.data import tarindex
 from shared.data.options import positive
-from shared.data.photo import find_photos
 from shared.data.shards import write_shards
-from shared.data.sources import ccp, coco, folder
-from shared.data.sources.conventions import CONVENTIONS
+from shared.data.sources import ccp, cihp, coco, folder, hypersim, lip, nyu, parts, renders, synthhuman
+from shared.data.sources.source import Command, Report, Source
 
+SOURCES = (folder, ccp, lip, cihp, parts, renders, synthhuman, hypersim, nyu, coco)
 LISTED = 20  # skipped photos that are shown; all are in the file
 NUMBERED = "[0-9]" * 6 + "*.tar"
 
@@ -34,15 +37,6 @@ class Packed(NamedTuple):
     shards: list[Path]
     samples: int
     size: int  # bytes
-
-
-class Source(NamedTuple):
-    """What there is to pack."""
-
-    samples: Iterable[tuple[str, Mapping[str, Any]]]
-    names: dict[str, list[str]]
-    total: int
-    report: coco.Report | None = None  # who else was not packed
 
 
 def pack(
@@ -76,9 +70,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the exit status is described at the top of this file."""
     parser = _parser()
     options = parser.parse_args(arguments)
-    skipped: list[tuple[Path, str]] = []
+    report = Report()
     try:
-        source = options.source(options, skipped)
+        source: Source = options.source(options, report)
         packed = pack(
             source.samples,
             options.out,
@@ -88,21 +82,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
             total=source.total,
             quiet=options.quiet,
         )
-        passed_over = source.report.passed_over if source.report else []
-        _report_skipped([sentence for _, sentence in skipped], passed_over, options.out)
+        _report_skipped([sentence for _, sentence in report.faults], report.passed_over, options.out)
     except (ValueError, OSError) as error:
         sys.stderr.write(f"{parser.prog}: {error}\n")
         return 2
     sys.stdout.write(
         f"packed {packed.samples} samples into {len(packed.shards)} shard(s), {packed.size / 1e6:.1f} MB, in {options.out}; "
-        f"skipped {len(skipped)}\n"
+        f"skipped {len(report.faults)}\n"
     )
-    if source.report:
-        sys.stdout.write("".join(f"{count:>9} not packed: {reason}\n" for reason, count in source.report.reasons.most_common()))
+    sys.stdout.write("".join(f"{count:>9} not packed: {reason}\n" for reason, count in report.reasons.most_common()))
     if not packed.samples:
         sys.stderr.write(f"{parser.prog}: nothing was packed; no input could be read\n")
         return 2
-    return 1 if skipped else 0
+    return 1 if report.faults else 0
 
 
 def _counted(samples: Iterable[tuple[str, Mapping[str, Any]]], bar: tqdm) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -136,74 +128,21 @@ def _report_skipped(lines: list[str], passed_over: list[str], out: Path) -> None
     sys.stderr.write("skipped:\n" + "".join(f"  {line}\n" for line in lines[:LISTED] + more))
 
 
-def _folder(options: argparse.Namespace, skipped: list[tuple[Path, str]]) -> Source:
-    total = len(find_photos([options.folder]))
-    return Source(folder.samples(options.folder, max_side=options.max_side, skipped=skipped), {}, total)
-
-
-def _ccp(options: argparse.Namespace, skipped: list[tuple[Path, str]]) -> Source:
-    which = {"split": options.split, "unlabelled": options.unlabelled}
-    names = {} if options.unlabelled else ccp.names(options.folder)
-    return Source(ccp.samples(options.folder, skipped=skipped, **which), names, len(ccp.photos(options.folder, **which)))
-
-
-def _people(options: argparse.Namespace, skipped: list[tuple[Path, str]]) -> Source:
-    convention = CONVENTIONS[options.convention]
-    report = coco.Report(faults=skipped)
-    annotations = coco.load(options.annotations)
-    names = coco.names(annotations, convention)
-    found = coco.pictures(annotations, convention, report)
-    if not options.images.is_dir():
-        raise FileNotFoundError(f"there is no folder of photos {options.images}; check the path")
-    people = coco.samples(found, options.images, report, crop=options.crop)
-    return Source(people, {"keypoints": names}, sum(len(picture.people) for picture in found), report)
-
-
 def _parser() -> argparse.ArgumentParser:
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(prog="python -m shared.data.pack", description=__doc__, formatter_class=raw)
-    commands = parser.add_subparsers(title="sources", required=True, metavar=f"{{folder,ccp,{','.join(CONVENTIONS)}}}")
-
-    def add(name: str, source: Any, text: str, example: str) -> argparse.ArgumentParser:
-        command = commands.add_parser(
-            name, help=text, description=text, epilog=f"example:\n  {parser.prog} {example}", formatter_class=raw
-        )
-        command.set_defaults(source=source)
+    listed: list[Command] = [command for module in SOURCES for command in module.COMMANDS]
+    commands = parser.add_subparsers(title="sources", required=True, metavar=f"{{{','.join(row.name for row in listed)}}}")
+    for row in listed:
+        example = f"example:\n  {parser.prog} {row.name} {row.example}"
+        command = commands.add_parser(row.name, help=row.text, description=row.text, epilog=example, formatter_class=raw)
+        command.set_defaults(source=row.source)
         command.add_argument("--out", type=Path, required=True, metavar="SHARDS", help="folder for the shards")
         command.add_argument("--per-shard", type=positive, default=1000, metavar="N", help="samples in a shard (default 1000)")
         command.add_argument("--overwrite", action="store_true", help="delete the shards that the folder holds already")
         command.add_argument("--quiet", action="store_true", help="no progress bar")
-        return command
-
-    command = add(
-        "folder", _folder, "Pack the photos of a folder, images only.", "folder ~/photos --out data/photos --max-side 2048"
-    )
-    command.add_argument("folder", type=Path, metavar="DIR", help="searched to the bottom for photos")
-    command.add_argument("--max-side", type=positive, metavar="N", help="scale larger photos down to N pixels on the longer side")
-
-    command = add("ccp", _ccp, "Pack Clothing Co-Parsing.", "ccp ~/ccp --out data/ccp-train --split train")
-    command.add_argument("folder", type=Path, metavar="DIR", help="holds images/, labels/ and labels.json")
-    command.add_argument("--split", choices=ccp.SPLITS, help="every fourth labelled photo is val, the others train (default both)")
-    command.add_argument(
-        "--unlabelled", action="store_true", help="images alone, and those of unlabelled/ too (the latter count as train)"
-    )
-    for name, convention in CONVENTIONS.items():
-        text = f"Pack people annotated with {convention.about}; one sample per person."
-        command = add(name, _people, text, f"{name} annotations.json photos/ --out data/{name}")
-        command.set_defaults(convention=name)
-        command.add_argument("annotations", type=Path, metavar="ANN", help="JSON in the form of COCO")
-        command.add_argument("images", type=Path, metavar="IMAGES", help="folder of the photos that ANN names")
-        command.add_argument(
-            "--crop", type=_factor, metavar="F", help="keep of each photo what lies in the person's box grown by F (2.5 is ample)"
-        )
+        row.options(command)
     return parser
-
-
-def _factor(text: str) -> float:
-    value = float(text)
-    if not 1 <= value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} would cut the person; give a factor of at least 1")
-    return value
 
 
 if __name__ == "__main__":

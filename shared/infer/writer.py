@@ -1,7 +1,6 @@
 """Answers -> files: the format follows from the suffix, and a half-written file never has the final name."""
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from shared.formats import Png
+from shared.formats import Png, exr_is_there
 
 
 def write(folder: Path, name: str, files: dict[str, Any]) -> list[Path]:
@@ -78,15 +77,6 @@ def _exr(path: Path, content: np.ndarray) -> None:
         raise ValueError("this build of OpenCV cannot write .exr files; ask for npy, or install one that has OpenEXR")
     wide = content.astype(np.float32)
     path.write_bytes(cv2.imencode(".exr", wide[..., ::-1] if wide.ndim == 3 else wide)[1].tobytes())
-
-
-def exr_is_there() -> bool:
-    """Whether OpenCV can write .exr: not all builds can, and those that can do so only when told."""
-    os.environ.setdefault("OPENCV_IO_ENABLE_OPENEXR", "1")
-    try:
-        return cv2.imencode(".exr", np.zeros((1, 1), np.float32))[0]
-    except cv2.error:
-        return False
 
 
 def _array(path: Path, content: np.ndarray) -> None:

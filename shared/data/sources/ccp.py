@@ -8,6 +8,7 @@
 Split: in sorted order, every fourth labelled photo is validation and the others are for training (of 120: 30 and 90).
 """
 
+import argparse
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from shared.data import tarindex
 from shared.data.codec import decode
 from shared.data.photo import UnreadablePhoto, find_photos, photo_size
 from shared.data.sources.folder import photo
+from shared.data.sources.source import Command, Report, Source
 
 SPLITS = ("train", "val")
 EVERY = 4  # of this many labelled photos one is for validation
@@ -85,3 +87,20 @@ def _labels(path: Path, known: int) -> np.ndarray:
     if seg.shape != photo_size(path):
         raise ValueError(f"{file} is {seg.shape}, but its photo is {photo_size(path)} (height, width); they must be equal")
     return seg
+
+
+def _options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("folder", type=Path, metavar="DIR", help="holds images/, labels/ and labels.json")
+    command.add_argument("--split", choices=SPLITS, help="every fourth labelled photo is val, the others train (default both)")
+    command.add_argument(
+        "--unlabelled", action="store_true", help="images alone, and those of unlabelled/ too (the latter count as train)"
+    )
+
+
+def _source(options: argparse.Namespace, report: Report) -> Source:
+    which = {"split": options.split, "unlabelled": options.unlabelled}
+    words = {} if options.unlabelled else names(options.folder)
+    return Source(samples(options.folder, skipped=report.faults, **which), words, len(photos(options.folder, **which)))
+
+
+COMMANDS = (Command("ccp", "Pack Clothing Co-Parsing.", "~/ccp --out data/ccp-train --split train", _options, _source),)

@@ -10,35 +10,21 @@ labelled, which makes it unknown; 1 (hidden, its place was guessed) and 2 (seen)
 the picture's outer edge, ours from the middle of the first pixel: they differ by half a pixel. K is the number of points.
 """
 
+import argparse
 import json
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from shared.data.photo import UnreadablePhoto, photo_size, read_photo
-from shared.data.sources.conventions import Convention
+from shared.data.sources.conventions import CONVENTIONS, Convention
 from shared.data.sources.folder import photo
+from shared.data.sources.source import PHOTO, Command, Report, Source
 
 CROWD, NO_POINTS = "it is a crowd", "none of its points is labelled"  # no faults of the data set: COCO has many of both
-
-
-@dataclass
-class Report:
-    """Who was not packed.
-
-    Attributes:
-        faults: (file, sentence) of what should have been readable.
-        passed_over: sentences about crowds and people without points.
-        reasons: how many people were not packed for each reason.
-    """
-
-    faults: list[tuple[Path, str]] = field(default_factory=list)
-    passed_over: list[str] = field(default_factory=list)
-    reasons: Counter[str] = field(default_factory=Counter)
 
 
 class Person(NamedTuple):
@@ -139,7 +125,7 @@ def samples(
             _same_size(path, hw, picture.hw)
         except UnreadablePhoto as error:
             report.faults.append((path, f"{len(picture.people)} people are lost: {error}"))
-            report.reasons["its photo cannot be used"] += len(picture.people)
+            report.reasons[PHOTO] += len(picture.people)
             continue
         for person in picture.people:
             try:
@@ -244,3 +230,40 @@ def _key(name: str, number: Any, taken: set[str]) -> str:
         unique = f"{key}_{copies}"
     taken.add(unique)
     return unique
+
+
+def _options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("annotations", type=Path, metavar="ANN", help="JSON in the form of COCO")
+    command.add_argument("images", type=Path, metavar="IMAGES", help="folder of the photos that ANN names")
+    command.add_argument(
+        "--crop", type=_factor, metavar="F", help="keep of each photo what lies in the person's box grown by F (2.5 is ample)"
+    )
+
+
+def _factor(text: str) -> float:
+    value = float(text)
+    if not 1 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} would cut the person; give a factor of at least 1")
+    return value
+
+
+def _source(convention: Convention, options: argparse.Namespace, report: Report) -> Source:
+    annotations = load(options.annotations)
+    words = names(annotations, convention)
+    found = pictures(annotations, convention, report)
+    if not options.images.is_dir():
+        raise FileNotFoundError(f"there is no folder of photos {options.images}; check the path")
+    people = samples(found, options.images, report, crop=options.crop)
+    return Source(people, {"keypoints": words}, sum(len(picture.people) for picture in found))
+
+
+COMMANDS = tuple(
+    Command(
+        name,
+        f"Pack people annotated with {convention.about}; one sample per person.",
+        f"annotations.json photos/ --out data/{name}",
+        _options,
+        partial(_source, convention),
+    )
+    for name, convention in CONVENTIONS.items()
+)

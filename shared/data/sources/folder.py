@@ -1,12 +1,15 @@
 """A folder of photos -> samples that hold an image and nothing else."""
 
+import argparse
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import cv2
 
+from shared.data.options import positive
 from shared.data.photo import UnreadablePhoto, find_photos, photo_header, read_photo
+from shared.data.sources.source import Command, Report, Source
 
 
 def samples(
@@ -57,3 +60,18 @@ def _key(name: str, taken: set[str]) -> str:
         key = f"{folder}{slash}{stem}_{copies}"
     taken.add(key)
     return key
+
+
+def _options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("folder", type=Path, metavar="DIR", help="searched to the bottom for photos")
+    command.add_argument("--max-side", type=positive, metavar="N", help="scale larger photos down to N pixels on the longer side")
+
+
+def _source(options: argparse.Namespace, report: Report) -> Source:
+    total = len(find_photos([options.folder]))
+    return Source(samples(options.folder, max_side=options.max_side, skipped=report.faults), {}, total)
+
+
+COMMANDS = (
+    Command("folder", "Pack the photos of a folder, images only.", "~/photos --out data/photos --max-side 2048", _options, _source),
+)
