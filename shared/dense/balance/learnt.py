@@ -1,4 +1,4 @@
-"""Weights that are learnt beside the network, by an optimiser of their own: weight decay, clipping and schedule do not touch them."""
+"""Weights learnt beside the network, by an optimiser of their own: its weight decay, clipping and schedule do not touch them."""
 
 from collections.abc import Collection, Sequence
 

@@ -13,6 +13,7 @@ from tasks.normal.task import Normal
 from tasks.seg.task import Seg
 
 HW = (32, 32)
+TINY = {"dim": 32, "depth": 2, "heads": 2}
 TASKS = (Seg(), Depth(), Normal())
 NAMES = ["seg", "depth", "normal"]
 UNKNOWN = {"seg": 255, "depth": torch.nan, "normal": torch.nan}
@@ -22,7 +23,7 @@ UNKNOWN = {"seg": 255, "depth": torch.nan, "normal": torch.nan}
 def model() -> DenseModel:
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        made = DenseModel(ViT("nano", image_hw=HW), TASKS, decoder=Spec(up=(8,), refine=(8,)))
+        made = DenseModel(ViT(TINY, image_hw=HW), TASKS, decoder=Spec(up=(8,), refine=(8,)))
         for decoder in made.decoders.values():
             torch.nn.init.normal_(decoder.last.weight, std=0.1)
         return made.train()
@@ -183,7 +184,7 @@ def test_the_gradient_of_two_micro_batches_is_looked_at_as_one(model, batch):
         told = []
         for parts in ([batch], [{name: value[i : i + 1] for name, value in batch.items()} for i in (0, 1)]):
             balance = balancer({"type": "shared.dense.balance.GradNorm", "where": where}, ["depth"])
-            own = DenseModel(model.backbone, [TASKS[1]])
+            own = DenseModel(model.backbone, [TASKS[1]], decoder=Spec(up=(8,), refine=(8,)))
             own.decoders = torch.nn.ModuleDict({"depth": model.decoders["depth"]})
             for part in parts:
                 losses = balance.weigh(own.losses(part, fork=balance.fork))
