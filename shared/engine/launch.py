@@ -165,8 +165,9 @@ def _run(model: Any, description: Mapping, config: Tree, folder: Path, latest: P
     size = tuple(description["backbone"]["image_hw"])
     stream, valid = data.training(config, tasks, size), data.validation(config, tasks, size)
     dtype = precision_of(config["precision"], here.device)
-    names = [task.name for task in tasks]
-    balance = balancer(config.get("balance"), names, seed=config["seed"], watch=config.get("watch", False))
+    rule, watch, balance = config.get("balance"), config.get("watch", False), None
+    if rule or watch:
+        balance = balancer(rule, [task.name for task in tasks], seed=config["seed"], watch=watch)
     if here.first:
         _begin(folder, config, here)  # now that everything the config names was found
 
@@ -174,7 +175,7 @@ def _run(model: Any, description: Mapping, config: Tree, folder: Path, latest: P
         assert valid is not None
         return score(model, valid, here, tasks=tasks, batch=config["batch"], dtype=dtype)[0]
 
-    balancing = [Balancing(balance)] if balance is not None else []
+    balancing: list[Any] = [Balancing(balance)] if balance is not None else []
     step: nn.Module = Step(model, balance).to(here.device)
     if here.processes > 1:
         ids = [here.device.index] if here.device.type == "cuda" else None

@@ -39,8 +39,8 @@ RULES = {  # by a short name, with their own numbers; Staged has none
 }
 
 
-def balancer(rule: str | Mapping[str, Any] | None, tasks: Sequence[str], *, seed: int = 0, watch: bool = False) -> Balancer | None:
-    """What a config's `balance` describes; None where there is nothing to balance and nothing to watch.
+def balancer(rule: str | Mapping[str, Any] | None, tasks: Sequence[str], *, seed: int = 0, watch: bool = False) -> Balancer:
+    """What a config's `balance` describes.
 
     Args:
         rule: a name of `RULES`, dict(type=class, **options), or None: fixed weights.
@@ -51,13 +51,12 @@ def balancer(rule: str | Mapping[str, Any] | None, tasks: Sequence[str], *, seed
     Raises:
         ValueError: no such rule, or options that it does not take.
     """
+    rule = rule or "fixed"
     if isinstance(rule, str):
         if rule not in RULES:
             known = ", ".join(RULES)
             raise ValueError(f"there is no balance {rule!r}; choose one of {known}, or dict(type=a class of shared.dense.balance)")
         rule = {"type": RULES[rule]}
-    if rule is None:
-        return Balancer(Fixed(tasks), watch=True) if watch else None
     kind = rule.get("type")
     kind = named(kind) if isinstance(kind, str) else kind
     if not (isinstance(kind, type) and issubclass(kind, Weighing | Steering)):

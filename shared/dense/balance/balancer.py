@@ -31,11 +31,16 @@ class Balancer(nn.Module):
 
     def begin(self, iteration: int, iters: int) -> None:
         """Iteration `iteration` of `iters` begins."""
-        self._iteration, self._iters, self._batches = iteration, iters, 0
+        self._iteration, self._iters = iteration, iters
         self._costs: list[Tensor] = []  # (T,) of each micro-batch
         self._factors: list[Tensor] = []  # (T,) likewise: of the loss, and of the gradient where it is steered
         self._rows: Tensor | None = None  # (T,m) at parameters: the gradient of the iteration so far
         self._gram: Tensor | None = None  # (T,T) at the features: of all pictures so far
+
+    def when(self, batch: int = 0) -> When:
+        """The moment of this iteration's micro-batch."""
+        draw = np.random.default_rng((self.seed, self._iteration, batch))
+        return When(self._iteration, self._iteration / self._iters, draw)
 
     def fork(self, features: Tensor, names: Sequence[str], backbone: nn.Module) -> Mapping[str, Tensor]:
         """The features for each decoder; on the way back their gradients are compared, if anybody wants to know."""
@@ -49,10 +54,9 @@ class Balancer(nn.Module):
         """`loss/<task>/<term>` -> the same, times what the rule gives the task."""
         own = [[value for name, value in losses.items() if name.split("/")[1] == task] for task in self.rule.tasks]
         costs = averaged(torch.stack([torch.stack(terms).sum() for terms in own]).detach())
-        factors = self.rule.weigh(costs, self._when()) if isinstance(self.rule, Weighing) else torch.ones_like(costs)
+        factors = self.rule.weigh(costs, self.when(len(self._costs))) if isinstance(self.rule, Weighing) else torch.ones_like(costs)
         self._costs.append(costs)
         self._factors.append(factors)
-        self._batches += 1
         of = dict(zip(self.rule.tasks, factors))
         return {name: value * of[name.split("/")[1]] for name, value in losses.items()}
 
@@ -92,12 +96,8 @@ class Balancer(nn.Module):
         factors = np.ones(len(costs))
         pulls = np.flatnonzero((table.diagonal() > 0) & (costs > 0))
         if len(pulls) and np.isfinite(table).all() and np.isfinite(costs).all():
-            factors[pulls] = self.rule.steer(table[np.ix_(pulls, pulls)], costs[pulls], self._when(self._batches - 1))
+            factors[pulls] = self.rule.steer(table[np.ix_(pulls, pulls)], costs[pulls], self.when(len(self._costs) - 1))
         return torch.from_numpy(factors).to(gram)
-
-    def _when(self, batch: int = 0) -> When:
-        draw = np.random.default_rng((self.seed, self._iteration, batch))
-        return When(self._iteration, self._iteration / self._iters, draw)
 
 
 def _compared(tasks: Sequence[str], gram: Tensor) -> dict[str, Tensor]:

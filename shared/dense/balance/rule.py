@@ -6,7 +6,7 @@ Letters: T tasks, n of them with labels in this batch. The gradient of a task is
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
-from typing import ClassVar, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from torch import Tensor, nn
@@ -69,7 +69,6 @@ class Weighing(Rule, ABC):
     """Factors of the losses: they reach the decoders, too."""
 
     where: Place | None = None  # None: it does not look at gradients
-    steers: ClassVar[bool] = False
 
     @abstractmethod
     def weigh(self, costs: Tensor, when: When) -> Tensor:
@@ -88,7 +87,6 @@ class Steering(Rule, ABC):
     """
 
     where: Place
-    steers: ClassVar[bool] = True
 
     @abstractmethod
     def steer(self, gram: np.ndarray, costs: np.ndarray, when: When) -> np.ndarray:

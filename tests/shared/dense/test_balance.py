@@ -260,6 +260,32 @@ WEIGHING = [
 ]
 
 
+@pytest.mark.parametrize(
+    ("kind", "option", "value"),
+    [
+        (Uncertainty, "classified", ["b"]),
+        (Uncertainty, "rate", 0.2),
+        (Uncertainty, "limit", 1e-3),
+        (GradNorm, "alpha", 0.0),
+        (GradNorm, "rate", 0.2),
+        (DynamicAverage, "window", 1),
+        (DynamicAverage, "temperature", 1.0),
+        (LossMean, "decay", 0.1),
+        (ScaleMatch, "main", "b"),
+        (ScaleMatch, "limit", 1e-3),
+    ],
+)
+def test_every_option_changes_what_is_decided(kind, option, value):
+    usual = {"window": 2} if kind is DynamicAverage else {}
+    decided = []
+    for options in (usual, {**usual, option: value}):
+        rule = kind(TWO, **options)
+        for step in range(6):
+            rule.learn(seen(3.0 / (step + 1), 2.0 - 0.1 * step**1.5, gram=torch.tensor([[4.0, 0.0], [0.0, 1.0]]).double()))
+        decided.append(weights(rule, 0.5, 1.0))
+    assert decided[0] != decided[1]
+
+
 @pytest.mark.parametrize("make", WEIGHING)
 def test_a_task_without_labels_learns_nothing_and_gets_a_finite_weight(make):
     """Labels of the second come and go; what is known of the two is as if they had never been missing."""

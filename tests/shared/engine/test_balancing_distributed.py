@@ -1,6 +1,6 @@
 """Two processes balance what one balances with the batch of both: the same decisions, the same weights of the network.
 
-Run as a script, this file is one of the two processes: python test_balancing_distributed.py FOLDER, with the environment of torchrun.
+Run as a script, this file is one of the two: python test_balancing_distributed.py FOLDER, with the environment of torchrun.
 """
 
 import os
@@ -50,9 +50,8 @@ def trained(rule, here: Session) -> dict[str, Tensor]:
     torch.manual_seed(0)
     model = DenseModel(ViT(TINY, image_hw=HW), (Seg(), Depth(), Normal()), decoder=Spec(up=(8,), refine=(8,)))
     for decoder in model.decoders.values():
-        nn.init.normal_(decoder.last.weight, std=0.1)
+        nn.init.normal_(decoder.last.weight, std=0.1)  # type: ignore[union-attr, arg-type]
     balance = balancer(rule, NAMES, watch=True)
-    assert balance is not None
     step = Step(model, balance).train()
     wrapped = MMDistributedDataParallel(step, broadcast_buffers=False) if here.processes > 1 else step
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
