@@ -281,7 +281,7 @@ def test_every_option_changes_what_is_decided(kind, option, value):
     for options in (usual, {**usual, option: value}):
         rule = kind(TWO, **options)
         for step in range(6):
-            rule.learn(seen(3.0 / (step + 1), 2.0 - 0.1 * step**1.5, gram=torch.tensor([[4.0, 0.0], [0.0, 1.0]]).double()))
+            rule.learn(seen(2.0 - 0.1 * step**1.5, 3.0 / (step + 1), gram=torch.tensor([[4.0, 0.0], [0.0, 1.0]]).double()))
         decided.append(weights(rule, 0.5, 1.0))
     assert decided[0] != decided[1]
 

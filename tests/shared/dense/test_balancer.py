@@ -99,7 +99,7 @@ def test_surgery_changes_the_backbone_by_the_formula_and_no_decoder(model, batch
     assert isinstance(balance.rule, Steering)
     gram, costs = (rows @ rows.T).numpy(), torch.stack([told[f"balance/cost/{name}"] for name in NAMES]).double().numpy()
     assert factors == pytest.approx(balance.rule.steer(gram, costs, balance.when()), rel=1e-4, abs=1e-6)
-    assert max(abs(factor - 1) for factor in factors) > 0.01, "nothing was steered, which proves nothing"
+    assert max(abs(factor - 1) for factor in factors) > 1e-3, "nothing was steered, which proves nothing"
     wanted = torch.stack([factor * trunk(one) for factor, one in zip(factors, single)]).sum(0)
     assert (trunk(found) - wanted).norm() < 1e-5 * wanted.norm()
     plain = gradients(model, model.losses(batch))
