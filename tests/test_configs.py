@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from shared.build import build
+from shared.build import build, named
+from shared.dense.balance import balancer
 from shared.dense.decoder import HEATMAP_V2, HEATMAP_V2_1B, NORMAL_V2, NORMAL_V2_5B, POINTMAP, POINTMAP_5B, SEG_V2
 from shared.engine.config import load
 from shared.engine.launch import describe
@@ -57,6 +58,13 @@ def test_changes_of_the_training_views_build(config):
     tree = load(ROOT / config)
     build(tree["jitter"])
     build(tree["photometric"])
+
+
+@pytest.mark.parametrize("config", [config for config in CONFIGS if "balance =" in (ROOT / config).read_text()])
+def test_the_balance_of_a_config_is_a_rule_for_its_tasks(config):
+    tree = load(ROOT / config)
+    names = tuple(named(task["type"]).name for task in tree["tasks"])
+    assert balancer(tree["balance"], names).rule.tasks == names
 
 
 @pytest.mark.parametrize("config", CONFIGS)

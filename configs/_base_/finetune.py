@@ -15,6 +15,8 @@ backbone = dict(type=ViT, size="300m", image_hw=(1024, 768))
 tasks = []
 decoder = None  # widths for all decoders, dict(type=Spec, up=..., refine=...); None: each task's official ones
 weights = dict()  # task -> factor of its losses
+balance = None  # how tasks share the backbone: a name or dict(type=...), docs/training.md; None: by `weights` alone
+watch = False  # log norms and cosines of the tasks' gradients
 
 train = dict(shards="data/humans/train")
 val = dict(shards="data/humans/val", limit=None)

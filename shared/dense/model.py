@@ -1,12 +1,14 @@
 """DenseModel: one backbone, one decoder per task. A single task is the case of one."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from torch import Tensor, nn
 
 from shared.dense.decoder import Decoder, Spec
 from shared.task import Batch, Task
 from shared.vit.model import MEAN, STD, Normalise, ViT
+
+Fork = Callable[[Tensor, Sequence[str], nn.Module], Mapping[str, Tensor]]  # features, names, backbone -> features for each name
 
 
 class DenseModel(nn.Module):
@@ -51,15 +53,16 @@ class DenseModel(nn.Module):
             {t.name: Decoder(backbone.dim, t.channels, **{**t.head, **({"spec": decoder} if decoder else {})}) for t in tasks}
         )
 
-    def forward(self, image: Tensor, *, only: Sequence[str] | None = None) -> dict[str, Tensor]:
-        """Raw answers; `only` leaves the other decoders out."""
+    def forward(self, image: Tensor, *, only: Sequence[str] | None = None, fork: Fork | None = None) -> dict[str, Tensor]:
+        """Raw answers; `only` leaves the other decoders out, `fork` stands where the features go to the decoders."""
         features = self.backbone(self.normalise(image))
         names = [t.name for t in self.tasks] if only is None else only
-        return {name: self._cut(self.decoders[name](features), features, image) for name in names}
+        each = dict.fromkeys(names, features) if fork is None else fork(features, names, self.backbone)
+        return {name: self._cut(self.decoders[name](each[name]), features, image) for name in names}
 
-    def losses(self, batch: Batch) -> dict[str, Tensor]:
-        """Weighted terms, `loss/<task>/<term>`: the whole demand of the engine on a model."""
-        raw = self(batch["image"])
+    def losses(self, batch: Batch, *, fork: Fork | None = None) -> dict[str, Tensor]:
+        """Weighted terms, `loss/<task>/<term>`: the whole demand of the engine on a model; `fork` as in `forward`."""
+        raw = self(batch["image"], fork=fork)
         return {
             f"loss/{task.name}/{term}": self.weights.get(task.name, 1.0) * value
             for task in self.tasks

@@ -5,6 +5,7 @@ import os
 import resource
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from shared import checkpoint
+from shared.dense.balance import Balancer
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +37,7 @@ class Progress(Hook):
     def __init__(self, *, every: int, images: int, folder: Path | None, title: str) -> None:
         self.every, self.images, self.folder, self.title = every, images, folder, title
         self._sums: dict[str, float] = {}
+        self._counts: Counter[str] = Counter()  # some values are there in some iterations
         self._seen = 0
         self._since = 0.0
 
@@ -52,6 +55,7 @@ class Progress(Hook):
             return
         for name, value in (outputs or {}).items():
             self._sums[name] = self._sums.get(name, 0.0) + value.detach()
+            self._counts[name] += 1
         self._seen += 1
         self._bar.update()
         step = runner.iter + 1
@@ -60,11 +64,11 @@ class Progress(Hook):
 
     def _report(self, runner: Runner, step: int) -> None:
         now = time.perf_counter()
-        means = {name: float(total) / self._seen for name, total in self._sums.items()}
+        means = {name: float(total) / self._counts[name] for name, total in self._sums.items()}
         speed = self._seen * self.images / (now - self._since)
         rate = max(runner.optim_wrapper.get_lr()["lr"])  # type: ignore[union-attr]
         left = (runner.max_iters - step) * (now - self._began) / (step - self._first)
-        terms = " ".join(f"{n.removeprefix('loss/')} {v:.4g}" for n, v in means.items() if n != "loss")
+        terms = " ".join(f"{n.removeprefix('loss/')} {v:.4g}" for n, v in means.items() if n.startswith("loss/"))
         line = f"loss {means['loss']:.4g} ({terms}) | lr {rate:.2g} | {speed:.1f} img/s | {_peak_gib():.1f} GiB"
         if self._bar.disable:
             log.info(
@@ -80,7 +84,7 @@ class Progress(Hook):
             self._bar.set_postfix_str(line)
         for name, value in {**means, "lr": rate, "images_per_s": speed, "peak_gib": _peak_gib()}.items():
             self._writer.add_scalar(name, value, step)
-        self._sums, self._seen, self._since = {}, 0, now
+        self._sums, self._counts, self._seen, self._since = {}, Counter(), 0, now
 
     def after_val_epoch(self, runner: Runner, metrics: Mapping[str, float] | None = None) -> None:
         if self.folder is None or not metrics:
@@ -96,6 +100,23 @@ class Progress(Hook):
         if self.folder is not None:
             self._bar.close()
             self._writer.close()
+
+
+class Balancing(Hook):
+    """Tells the balancer where the training is, lets it learn from every iteration, and puts what it tells among the outputs."""
+
+    priority = "ABOVE_NORMAL"  # before averaging, progress and checkpoints see the iteration
+
+    def __init__(self, balance: Balancer) -> None:
+        self.balance = balance
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        self.balance.begin(runner.iter, runner.max_iters)
+
+    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None) -> None:
+        told = self.balance.end()
+        if outputs is not None:
+            outputs.update(told)
 
 
 class Checkpoints(Hook):
@@ -145,7 +166,7 @@ class Checkpoints(Hook):
         self._export(checkpoint["state_dict"], checkpoint["meta"]["iter"])
 
     def _export(self, state: Mapping[str, torch.Tensor], iteration: int) -> None:
-        weights = {name.removeprefix("model."): tensor for name, tensor in state.items()}
+        weights = {name.removeprefix("model."): tensor for name, tensor in state.items() if name.startswith("model.")}
         checkpoint.save(self.folder / "model.safetensors", weights, self.description, iteration=iteration, **self.about)
 
 

@@ -20,9 +20,10 @@ from torch import nn
 from shared import checkpoint
 from shared.build import build, named
 from shared.data.stream import Stream
+from shared.dense.balance import balancer
 from shared.engine import data, optim
 from shared.engine.config import Tree, differences, load
-from shared.engine.hooks import Checkpoints, Preview, Progress, saved
+from shared.engine.hooks import Balancing, Checkpoints, Preview, Progress, saved
 from shared.engine.loop import Loader, TrainLoop
 from shared.engine.preview import draw
 from shared.engine.score import score
@@ -31,7 +32,7 @@ from shared.engine.step import Autocast, Step
 from shared.task import Task
 
 log = logging.getLogger(__name__)
-FREE = {"work_dir", "log_every", "workers", "keep", "save_every", "device"}  # may differ when a run goes on
+FREE = {"work_dir", "log_every", "workers", "keep", "save_every", "device", "watch"}  # may differ when a run goes on
 LEAST = dict.fromkeys(("iters", "batch", "accumulate", "log_every", "save_every", "keep"), 1)
 LEAST |= dict.fromkeys(("workers", "warmup", "val_every", "preview", "clip"), 0)
 
@@ -164,6 +165,9 @@ def _run(model: Any, description: Mapping, config: Tree, folder: Path, latest: P
     size = tuple(description["backbone"]["image_hw"])
     stream, valid = data.training(config, tasks, size), data.validation(config, tasks, size)
     dtype = precision_of(config["precision"], here.device)
+    rule, watch, balance = config.get("balance"), config.get("watch", False), None
+    if rule or watch:
+        balance = balancer(rule, [task.name for task in tasks], seed=config["seed"], watch=watch)
     if here.first:
         _begin(folder, config, here)  # now that everything the config names was found
 
@@ -171,7 +175,8 @@ def _run(model: Any, description: Mapping, config: Tree, folder: Path, latest: P
         assert valid is not None
         return score(model, valid, here, tasks=tasks, batch=config["batch"], dtype=dtype)[0]
 
-    step: nn.Module = Step(model).to(here.device)
+    balancing: list[Any] = [Balancing(balance)] if balance is not None else []
+    step: nn.Module = Step(model, balance).to(here.device)
     if here.processes > 1:
         ids = [here.device.index] if here.device.type == "cuda" else None
         step = MMDistributedDataParallel(step, device_ids=ids, broadcast_buffers=False)
@@ -202,7 +207,7 @@ def _run(model: Any, description: Mapping, config: Tree, folder: Path, latest: P
         ),
         param_scheduler=optim.schedule(config["schedule"], iters=config["iters"], warmup=config["warmup"]),
         default_hooks={"timer": None, "logger": None, "checkpoint": None, "sampler_seed": None},  # type: ignore[dict-item]
-        custom_hooks=_hooks(model, stream, valid, description, config, folder, here),
+        custom_hooks=balancing + _hooks(model, stream, valid, description, config, folder, here),
         load_from=str(latest) if latest else None,
         resume=latest is not None,
         default_scope=None,  # type: ignore[arg-type]

@@ -9,18 +9,22 @@ from mmengine.model import BaseModel
 from mmengine.optim import OptimWrapper
 from torch import Tensor, nn
 
+from shared.dense.balance import Balancer
+
 
 class Step(BaseModel):
-    """Any module with `losses(batch) -> {"loss/<task>/<term>": scalar}`."""
+    """Any module with `losses(batch) -> {"loss/<task>/<term>": scalar}`, and what balances its tasks, if anything does."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, balance: Balancer | None = None) -> None:
         super().__init__()
-        self.model = model
+        self.model, self.balance = model, balance
 
     def forward(self, mode: str = "loss", **batch: Tensor) -> Any:
         if mode != "loss":
             raise ValueError(f"the training step computes losses, not {mode!r}")
-        return self.model.losses(batch)  # type: ignore[operator]
+        if self.balance is None:
+            return self.model.losses(batch)  # type: ignore[operator]
+        return self.balance.weigh(self.model.losses(batch, fork=self.balance.fork))  # type: ignore[operator]
 
     def init_weights(self) -> None:
         """Nothing: our modules initialise themselves, and a pretrained backbone must stay as it was loaded."""
