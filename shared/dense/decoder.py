@@ -3,12 +3,11 @@
 Letters: B batch, D width of the features, C channels out, h w grid of the features.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import pairwise
 from math import prod
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -135,24 +134,13 @@ def _step(*layers: nn.Module) -> nn.Sequential:
 class NormSiLU(nn.Module):
     """InstanceNorm without parameters or stored statistics, then SiLU (trap 2); in place where no gradient is wanted."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.taken: tuple[Tensor, Tensor] | None = None  # mean and scale of one picture, where `Statistics` asks for them
-        self.way: Literal["own", "take", "hold"] = "own"
-
     def forward(self, x: Tensor) -> Tensor:
         if torch.is_grad_enabled():
             return F.silu(F.instance_norm(x), inplace=True)
-        if self.way == "hold" and self.taken:
-            mean, scale = self.taken
-            x = x.sub_(mean.to(x.dtype))
-        else:
-            pixels = x[0, 0].numel()
-            mean = (_sums(x) / pixels)[..., None, None]
-            x = x.sub_(mean.to(x.dtype))
-            scale = (_sums(x, square=True) / pixels + NORM_EPS).rsqrt()[..., None, None]
-        if self.way == "take":
-            self.taken = mean, scale
+        pixels = x[0, 0].numel()
+        mean = (_sums(x) / pixels)[..., None, None]
+        x = x.sub_(mean.to(x.dtype))
+        scale = (_sums(x, square=True) / pixels + NORM_EPS).rsqrt()[..., None, None]
         return F.silu(x.mul_(scale.to(x.dtype)), inplace=True)
 
 
@@ -166,32 +154,3 @@ def _sums(x: Tensor, *, square: bool = False) -> Tensor:
         return torch.stack([((piece * piece if square else piece).sum(1)).double() for piece in pieces]).sum(0)
     lines = torch.linalg.vector_norm(x, dim=3).double().square() if square else x.sum(3).double()
     return lines.sum(2)
-
-
-class Statistics:
-    """The norms of decoders as one picture sets them: taken from the whole view of a picture, held for close views of it.
-
-    A norm's own statistics change from one view to the next, and with them the answer for a place that both see.
-
-    Args:
-        decoders: whatever contains them.
-    """
-
-    def __init__(self, decoders: nn.Module) -> None:
-        self.norms = [module for module in decoders.modules() if isinstance(module, NormSiLU)]
-
-    @contextmanager
-    def as_(self, way: Literal["take", "hold"]) -> Iterator[None]:
-        """Within: forward passes without gradient `take` (a batch of one), or `hold` what was taken."""
-        try:
-            for norm in self.norms:
-                norm.way = way
-            yield
-        finally:
-            for norm in self.norms:
-                norm.way = "own"
-
-    def forget(self) -> None:
-        """Let go of what was taken."""
-        for norm in self.norms:
-            norm.taken = None

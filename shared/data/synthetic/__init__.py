@@ -1,4 +1,4 @@
-"""People made of geometry: rendered pictures whose parts, depth, normals and keypoints agree exactly."""
+"""Realistic people: rendered pictures whose parts, depth, normals and keypoints agree exactly."""
 
 from shared.data.synthetic.keypoints import NAMES as _POINTS
 from shared.data.synthetic.mesh import PARTS

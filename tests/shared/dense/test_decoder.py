@@ -210,8 +210,9 @@ def test_nothing_of_a_norm_is_in_the_weights(spec):
 
 @pytest.mark.parametrize(("dtype", "near"), [(torch.float32, 1e-5), (torch.bfloat16, 0.05)])
 @pytest.mark.parametrize(("mean", "deviation"), [(0, 1), (30, 1), (3, 20)])
-def test_the_norm_without_gradient_is_the_definition(dtype, near, mean, deviation):
-    maps = (torch.randn(2, 3, 90, 70, generator=torch.Generator().manual_seed(0)) * deviation + mean).to(dtype)
+@pytest.mark.parametrize("order", [torch.contiguous_format, torch.channels_last])
+def test_the_norm_without_gradient_is_the_definition(dtype, near, mean, deviation, order):
+    maps = (torch.randn(2, 3, 90, 70, generator=torch.Generator().manual_seed(0)) * deviation + mean).to(dtype, memory_format=order)
     exact = maps.double()
     variance, middle = torch.var_mean(exact, (2, 3), correction=0, keepdim=True)
     with torch.inference_mode():

@@ -5,11 +5,9 @@ import weakref
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 
 from shared.data.view import View
 from shared.dense import mosaic
-from shared.dense.decoder import Decoder, Spec, Statistics
 from shared.dense.frame import settle
 from shared.dense.mosaic import Close, compose, tiles
 from tasks.depth.task import Depth
@@ -156,24 +154,3 @@ def test_strips_are_one_pass(monkeypatch, strip):
     in_strips = make()
     torch.testing.assert_close(in_strips["normal"], at_once["normal"], atol=1e-5, rtol=0)  # sums of few numbers round otherwise
     assert (in_strips["seg"] == at_once["seg"]).float().mean() > 0.999
-
-
-def test_held_statistics_answer_a_part_as_the_whole_was_answered():
-    torch.manual_seed(0)
-    decoder = Decoder(8, 3, Spec(up=(), refine=(8, 8)), std=1.0).eval()  # pixel by pixel: only the norms see further
-    features = torch.randn(1, 8, 12, 9) * 3 + 1
-    statistics = Statistics(decoder)
-    with torch.inference_mode():
-        with statistics.as_("take"):
-            whole = decoder(features.clone())
-        part = features[..., 2:7, 3:8].clone()
-        own = decoder(part.clone())
-        with statistics.as_("hold"):
-            held = decoder(part.clone())
-        after = decoder(part.clone())
-    torch.testing.assert_close(held, whole[..., 2:7, 3:8])
-    assert F.l1_loss(own, whole[..., 2:7, 3:8]) > 0.01
-    assert torch.equal(after, own)
-    statistics.forget()
-    with torch.inference_mode(), statistics.as_("hold"):
-        assert torch.equal(decoder(part.clone()), own)  # nothing taken: its own
