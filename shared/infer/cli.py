@@ -2,118 +2,49 @@
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Sequence
-from math import inf, nan
+from math import inf
 from pathlib import Path
+from typing import Any
 
 import cv2
 import torch
+from torch.cuda import is_available as has_cuda
 
+from shared import builtin
 from shared.data.photo import PHOTO_SUFFIXES, Found, find_photos
 from shared.dense.canonical import USUAL_VIEW_DEG
 from shared.formats import Ask
-from shared.infer.detector import SCORE, TORCHVISION, USUAL, Detector
-from shared.infer.modes import MODES, ZOOM
+from shared.infer import options
+from shared.infer.detector import Detector
+from shared.infer.manifest import Manifest
 from shared.infer.people import Finder, Given, whole
-from shared.infer.predictor import BATCH, Predictor
+from shared.infer.predictor import Predictor
 from shared.infer.run import run
 from shared.infer.video import VIDEO_SUFFIXES
 from shared.infer.writer import exr_is_there
 from shared.task import Task
 
 log = logging.getLogger(__name__)
+INDIFFERENT = {"input", "out", "device", "batch", "compile", "again"}  # options that change no answer
 
 
 def infer(only: type[Task] | None = None) -> None:
     """Read the command line, answer, exit: 0 all done, 1 some pictures failed, 2 nothing could start."""
-    what = only.name if only else "joint"
-    parser = argparse.ArgumentParser(
-        description=f"Answer {only.name if only else 'all tasks of a model, in one pass of its backbone,'} for photos and videos.",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog=f"""examples:
-  python tasks/{what}/infer.py photo.jpg clip.mp4
-  python tasks/{what}/infer.py photo.jpg --checkpoint runs/{what}/model.safetensors --out found
-  python tasks/{what}/infer.py holiday/ more.txt 'scans/*.png' --checkpoint model.safetensors --out answers --device cuda""",
-    )
-    parser.add_argument("input", nargs="+", help="photos, videos, folders (searched in depth), globs, or .txt lists")
-    parser.add_argument(
-        "--checkpoint", metavar="FILE", help="model.safetensors of a run, or an official file (default: the built-in model)"
-    )
-    parser.add_argument(
-        "--out", default="answers", type=Path, metavar="DIR", help="made where it is missing (default: %(default)s)"
-    )
-    if only is None:
-        parser.add_argument("--tasks", metavar="A,B", help="answer these only, for example seg,depth (default: all of the model)")
-    parser.add_argument(
-        "--people",
-        default="whole",
-        metavar="WHO",
-        help="whom pose looks at: whole (the photo is one person), detect, or BOXES.json, {photo name: [[x0, y0, x1, y1], ...]} in "
-        "pixels (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--detector",
-        metavar="NAME|PATH",
-        help=f"with --people detect: {', '.join(TORCHVISION)}, their weights, or a folder of transformers (default: {USUAL})",
-    )
-    parser.add_argument(
-        "--people-score", type=float, metavar="S", help=f"with --people detect: who is less sure is nobody ({SCORE})"
-    )
-    parser.add_argument(
-        "--batch", type=int, default=BATCH, metavar="N", help="people in the network at once (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--mode",
-        default="whole",
-        choices=MODES,
-        help="how maps are looked at besides as a whole: people (a close view of each that --people says), tiles (all over), "
-        "auto (people where boxes are known; default: %(default)s)",
-    )
-    parser.add_argument(
-        "--zoom", type=float, default=ZOOM, metavar="X", help="of tiles, against the whole view (default: %(default)s)"
-    )
-    parser.add_argument("--size", metavar="HxW", help="input of the network in pixels (default: as trained)")
-    parser.add_argument(
-        "--preset",
-        default="default",
-        metavar="NAME",
-        help="default, or official: see and answer as the official code of the model does",
-    )
-    parser.add_argument("--flip", action="store_true", help="average with the answers for the mirror image; takes twice as long")
-    parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: %(default)s)")
-    parser.add_argument("--precision", default="auto", metavar="KIND", help="fp32 or bf16 (auto: bf16 on GPUs that have it)")
-    parser.add_argument("--compile", action="store_true", help="compile the network first: pays from a few dozen photos on")
-    parser.add_argument("--formats", default="", metavar="A,B", help="files to write instead of the usual ones: " + _formats(only))
-    parser.add_argument(
-        "--focal",
-        type=float,
-        metavar="PX",
-        help="focal length in pixels of the photos: for metric depth, and for a cloud from depth",
-    )
-    parser.add_argument(
-        "--span",
-        default="2,3",
-        metavar="NEAR,FAR",
-        help="metres at which a cloud of relative depth puts the nearest and the farthest (default: %(default)s; a guess)",
-    )
-    parser.add_argument("--no-render", action="store_true", help="write answers only, no pictures of them")
-    parser.add_argument(
-        "--smooth",
-        action=argparse.BooleanOptionalAction,
-        default=True,
-        help="points in videos hold still when the person does (default); --no-smooth leaves each frame as it was found",
-    )
+    parser = options.parser_of(only)
     arguments = parser.parse_intermixed_args()  # settings may stand before and after options
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
         chosen = [only.name] if only else (arguments.tasks.split(",") if arguments.tasks else None)
-        size = _size(arguments.size) if arguments.size else None
-        ask = Ask(frozenset(filter(None, arguments.formats.split(","))), arguments.focal, _span(arguments.span))
+        size = options.size(arguments.size) if arguments.size else None
+        ask = Ask(frozenset(filter(None, arguments.formats.split(","))), arguments.focal, options.span(arguments.span))
+        rank, processes = (int(os.environ.get(name, default)) for name, default in (("RANK", 0), ("WORLD_SIZE", 1)))
         photos = find_photos(arguments.input, suffixes=PHOTO_SUFFIXES | VIDEO_SUFFIXES)
         predictor = Predictor.load(
             arguments.checkpoint,
-            device=arguments.device,
+            device=_device(arguments.device),
             size=size,
             only=chosen,
             preset=arguments.preset,
@@ -131,34 +62,43 @@ def infer(only: type[Task] | None = None) -> None:
         if predictor.device.type == "cpu":
             cv2.setNumThreads(torch.get_num_threads())
         arguments.out.mkdir(parents=True, exist_ok=True)
+        manifest = Manifest(arguments.out, _settings(arguments), rank=rank, again=arguments.again)
     except (ValueError, OSError) as error:
         parser.exit(2, f"error: {error}\n")
-    failed = run(predictor, photos, arguments.out, finder=finder, ask=ask, render=not arguments.no_render, smooth=arguments.smooth)
+    how = {"finder": finder, "ask": ask, "render": not arguments.no_render, "smooth": arguments.smooth}
+    failed = run(predictor, photos[rank::processes], arguments.out, **how, manifest=manifest)
     sys.exit(1 if failed else 0)
+
+
+def _device(name: str) -> str:
+    """Under torchrun each process has a GPU of its own."""
+    return f"cuda:{os.environ['LOCAL_RANK']}" if "LOCAL_RANK" in os.environ and name in ("auto", "cuda") and has_cuda() else name
+
+
+def _settings(arguments: argparse.Namespace) -> dict[str, Any]:
+    """All that answers depend on besides the photos: options, and the files that they name as they are today."""
+    chosen = {name: value for name, value in vars(arguments).items() if name not in INDIFFERENT}
+    named = [Path(value or builtin.MODEL) for value in (arguments.checkpoint, arguments.people, arguments.detector)]
+    return chosen | {"files": [(path.stat().st_size, path.stat().st_mtime_ns) for path in named if path.is_file()]}
 
 
 def _finder(arguments: argparse.Namespace, predictor: Predictor, photos: Sequence[Found]) -> Finder:
     """Who says who is looked at."""
-    who, options = arguments.people, {"what": arguments.detector, "score": arguments.people_score}
-    options = {name: value for name, value in options.items() if value is not None}
-    if options and who != "detect":
+    who, wanted = arguments.people, {"what": arguments.detector, "score": arguments.people_score}
+    wanted = {name: value for name, value in wanted.items() if value is not None}
+    if wanted and who != "detect":
         raise ValueError("--detector and --people-score are for --people detect; add it, or leave them out")
     if who == "whole":
         return whole
     if predictor.mode == "whole" and not any(task.answers == "points" for task in predictor.tasks):
         raise ValueError("--people is for pose, and this run does not answer pose; leave it out, or add --mode people")
     if who == "detect":
-        return Detector.load(**options, device=predictor.device)
+        return Detector.load(**wanted, device=predictor.device)
     given = Given.read(Path(who))
     names = {key.partition("/")[0] for key in given.table}  # of frames: clip.mp4/000123
     if not any(found.path.name in names for found in photos):
         raise ValueError(f"{who} names none of these photos; its keys are file names like {photos[0].path.name}")
     return given
-
-
-def _formats(only: type[Task] | None) -> str:
-    """The formats of a task, for the help."""
-    return ", ".join(only.formats) if only and only.formats else "of each task those that it has, see docs/inference.md"
 
 
 def _check(ask: Ask, tasks: Sequence[Task]) -> None:
@@ -181,20 +121,3 @@ def _check(ask: Ask, tasks: Sequence[Task]) -> None:
         )
     if "exr" in ask.formats and not exr_is_there():
         raise ValueError("this build of OpenCV cannot write .exr files; ask for npy, or install one that has OpenEXR")
-
-
-def _span(text: str) -> tuple[float, float]:
-    try:
-        near, far = (float(part) for part in text.split(","))
-    except ValueError:
-        near = far = nan
-    if not 0 < near < far < inf:
-        raise ValueError(f"--span {text!r} is no span; write the nearest and the farthest distance in metres, for example 2,3")
-    return near, far
-
-
-def _size(text: str) -> tuple[int, int]:
-    parts = text.lower().split("x")
-    if len(parts) != 2 or not all(part.isdigit() and int(part) for part in parts):
-        raise ValueError(f"--size {text!r} is not a size; write height x width in pixels, for example 1024x768")
-    return int(parts[0]), int(parts[1])

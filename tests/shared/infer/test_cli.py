@@ -13,7 +13,8 @@ from PIL import Image
 from shared import builtin
 from shared.data.photo import find_photos
 from shared.formats import read_levels, read_vectors
-from shared.infer.cli import _size, infer, run
+from shared.infer.cli import infer, run
+from shared.infer.options import size as _size
 from shared.infer.predictor import Predictor
 from tasks.depth.task import Depth
 from tasks.pointmap.task import Pointmap
@@ -30,6 +31,11 @@ def told(script: str, *arguments: object) -> tuple[int, str]:
         command, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=200, check=False
     )
     return done.returncode, done.stderr
+
+
+def answers(folder: Path) -> list[Path]:
+    """The files that a run wrote, but for its list of them."""
+    return [path for path in folder.iterdir() if path.name != "manifest.jsonl"]
 
 
 def called(monkeypatch, *arguments: object, only: type | None = None) -> int:
@@ -100,7 +106,7 @@ def test_broken_photos_are_named_and_the_rest_goes_on(trained, photos, tmp_path)
     assert "2 of 5 photos answered" in said
     assert "3 skipped: b, c, d" in said
     assert "c.png is empty; copy or download it again" in said
-    assert {path.name.split(".")[0] for path in out.iterdir()} == {"a", "e"}
+    assert {path.name.split(".")[0] for path in answers(out)} == {"a", "e"}
     assert not [path for path in out.iterdir() if path.suffix == ".jpg"], "--no-render draws nothing"
 
 
@@ -117,7 +123,7 @@ def test_all_done_is_zero_and_twice_the_same_bytes(trained, photos, tmp_path, mo
     for out in (tmp_path / "one", tmp_path / "two"):
         arguments = photos / "plain-30x20.jpg", photos / "dot-1x1.png", "--checkpoint", trained, "--out", out
         assert called(monkeypatch, *arguments, "--device", "cpu") == 0
-        files.append({path.name: path.read_bytes() for path in out.iterdir()})
+        files.append({path.name: path.read_bytes() for path in answers(out)})
     assert files[0] == files[1]
     assert len(files[0]) == 2 * len(SUFFIXES)
 
@@ -125,13 +131,13 @@ def test_all_done_is_zero_and_twice_the_same_bytes(trained, photos, tmp_path, mo
 def test_a_script_of_one_task_answers_that_task(trained, photos, tmp_path, monkeypatch):
     arguments = photos / "dot-1x1.png", "--checkpoint", trained, "--out", tmp_path, "--device", "cpu"
     assert called(monkeypatch, *arguments, only=Depth) == 0
-    assert {path.name for path in tmp_path.iterdir()} == {"dot-1x1.depth.npy", "dot-1x1.depth.jpg"}
+    assert {path.name for path in answers(tmp_path)} == {"dot-1x1.depth.npy", "dot-1x1.depth.jpg"}
 
 
 def test_tasks_may_be_chosen(trained, photos, tmp_path, monkeypatch):
     arguments = photos / "dot-1x1.png", "--checkpoint", trained, "--out", tmp_path, "--tasks", "normal,seg", "--no-render"
     assert called(monkeypatch, *arguments, "--size", "80x64", "--device", "cpu") == 0
-    assert {path.name for path in tmp_path.iterdir()} == {"dot-1x1.seg.png", "dot-1x1.normal.npy"}
+    assert {path.name for path in answers(tmp_path)} == {"dot-1x1.seg.png", "dot-1x1.normal.npy"}
 
 
 def test_every_format_of_every_task_is_written_and_says_the_same(trained, photos, tmp_path, monkeypatch):
@@ -141,7 +147,7 @@ def test_every_format_of_every_task_is_written_and_says_the_same(trained, photos
     assert called(monkeypatch, *arguments, "--out", plain) == 0
     formats = "npy,png,png16,ply,palette,alpha,soft"
     assert called(monkeypatch, *arguments, "--out", asked, "--formats", formats, "--focal", "25", "--span", "1,3") == 0
-    at = {path.name.removeprefix(f"{name}."): path for path in asked.iterdir()}
+    at = {path.name.removeprefix(f"{name}."): path for path in answers(asked)}
     assert at.keys() == {
         *("seg.png", "seg.palette.png", "seg.alpha.png", "seg.soft.npy", "pose.json"),
         *("depth.npy", "depth.16.png", "depth.ply", "normal.npy", "normal.png", "normal.16.png"),
@@ -180,7 +186,7 @@ def test_soft_and_hard_answers_are_drawn_alike(trained, photos, tmp_path, monkey
 def test_without_probabilities_the_foreground_is_where_the_class_is_not_background(trained, photos, tmp_path, monkeypatch):
     arguments = photos / "plain-30x20.jpg", "--checkpoint", trained, "--device", "cpu", "--out", tmp_path, "--no-render"
     assert called(monkeypatch, *arguments, "--formats", "png,alpha", "--tasks", "seg") == 0
-    assert len(list(tmp_path.iterdir())) == 2
+    assert len(answers(tmp_path)) == 2
     with Image.open(tmp_path / "plain-30x20.seg.png") as ids, Image.open(tmp_path / "plain-30x20.seg.alpha.png") as alpha:
         assert np.array_equal(np.array(alpha), np.where(np.array(ids) > 0, 255, 0))
 
@@ -192,7 +198,7 @@ def test_presets_and_mirror_images_answer_otherwise(trained, photos, tmp_path, m
         arguments = photos / "odd-129x97.webp", "--checkpoint", trained, "--out", tmp_path / out, "--device", "cpu", "--no-render"
         assert called(monkeypatch, *arguments, *options) == 0
         found[out] = np.load(tmp_path / out / "odd-129x97.depth.npy")
-        assert len(list((tmp_path / out).iterdir())) == 4
+        assert len(answers(tmp_path / out)) == 4
     assert len({depth.tobytes() for depth in found.values()}) == len(ways)
     assert np.allclose(found["bf16"], found["plain"], atol=0.05)
 
@@ -211,7 +217,7 @@ def test_a_photo_alone_is_answered_by_the_built_in_model_into_a_folder_here(trai
     monkeypatch.setattr(builtin, "MODEL", trained)
     monkeypatch.chdir(tmp_path)
     assert called(monkeypatch, photos / "dot-1x1.png") == 0
-    assert {path.name for path in (tmp_path / "answers").iterdir()} == {f"dot-1x1.{suffix}" for suffix in SUFFIXES}
+    assert {path.name for path in answers(tmp_path / "answers")} == {f"dot-1x1.{suffix}" for suffix in SUFFIXES}
 
 
 def test_a_task_that_the_built_in_model_lacks_and_a_model_that_is_not_there_are_sentences(
