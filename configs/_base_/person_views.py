@@ -1,4 +1,4 @@
-"""How Sapiens' configs for pose change a person's view (specification of the official code, section 3.4); comes after another base."""
+"""How Sapiens' configs for pose change a person's view (specification, section 3.4); imported after another base."""
 
 from shared.data.half import HalfBody
 from shared.data.occlusion import Occlusion

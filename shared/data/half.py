@@ -1,4 +1,4 @@
-"""Half a body: some training views show what lies above the hips of a person, or what lies below, as if no more had been in the photo."""
+"""Half a body: some training views show only what lies above the hips of a person, or what lies below."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

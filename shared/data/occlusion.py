@@ -81,7 +81,8 @@ class Occlusion:
             return image
         own, covered = np.random.default_rng(seed), image.copy()  # one draw of the caller's, however many are made here
         for _ in range(self.count):
-            hw = tuple(max(1, round(n * part)) for n, part in zip(image.shape[:2], own.uniform(*self.extent, 2)))
+            height, width = (max(1, round(n * part)) for n, part in zip(image.shape[:2], own.uniform(*self.extent, 2)))
+            hw = height, width
             top, left = _place(image.shape[:2], hw, own)
             mask = SHAPES[self.shapes[int(own.integers(len(self.shapes)))]](hw, own)
             fill = FILLS[self.fills[int(own.integers(len(self.fills)))]](image, hw, own)

@@ -119,9 +119,8 @@ def strayed(jitter: Jitter, sample: Sample, plain: View, rng: np.random.Generato
 
 def _shows_enough(jitter: Jitter, sample: Sample, view: View) -> bool:
     """Whether the view is not nearly all of one class and keeps enough of the known points."""
-    if jitter.largest < 1 and "seg" in sample:
-        if largest_share(warp({"seg": sample["seg"]}, view)["seg"]) > jitter.largest:
-            return False
+    if jitter.largest < 1 and "seg" in sample and largest_share(warp({"seg": sample["seg"]}, view)["seg"]) > jitter.largest:
+        return False
     if jitter.fewest > 0 and "keypoints" in sample:
         there = int((sample["keypoints"][:, 2] > 0).sum())
         kept = int((warp({"keypoints": sample["keypoints"]}, view)["keypoints"][:, 2] > 0).sum())

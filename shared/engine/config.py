@@ -83,6 +83,8 @@ def _typed(key: str, text: str, old: Any) -> Any:
         value = text
     if value is None and not isinstance(old, bool | int | float):
         return None  # nothing, where there was a file or a group of settings
+    if isinstance(old, str) and isinstance(value, list) and value and all(isinstance(item, str) for item in value):
+        return value  # several files where there was one
     if isinstance(old, str) and not isinstance(value, str):
         value = text
     if old is None:

@@ -39,9 +39,14 @@ def evaluate(truth: Mapping[str, Any], answers: Sequence[Mapping[str, Any]], *, 
         truth: annotations in the form of COCO, crowds and people without points included.
         answers: rows with `image_id`, `keypoints` (3K numbers, in the order of the convention) and `score`.
         data: convention of both, a key of TABLES.
+
+    Raises:
+        ValueError: an annotation or an answer is not so many finite numbers.
     """
     words = Vocabulary.named(TABLES[data], SKELETONS)
     people = [_person(row, CONVENTIONS[data].keys, len(words)) for row in truth["annotations"]]
+    for row in answers:
+        _numbers([*row["keypoints"], row["score"]], f"an answer for image {row['image_id']}", 3 * len(words) + 1)
     images = [{"id": row["id"]} for row in truth["images"]]
     everything = {"": list(range(len(words)))} | {f"{name}_": ids for name, ids in parts(words).items()}
     scores = {}
@@ -53,13 +58,33 @@ def evaluate(truth: Mapping[str, Any], answers: Sequence[Mapping[str, Any]], *, 
 
 def _person(row: Mapping[str, Any], keys: Sequence[str], count: int) -> dict[str, Any]:
     """An annotation with the points of all its parts end to end."""
-    numbers = [number for key in keys for number in row.get(key, [])]
-    if len(numbers) != 3 * count:
-        raise ValueError(f"annotation {row.get('id')} has {len(numbers)} numbers where {count} points have {3 * count}")
-    *_, w, h = row["bbox"]
+    called = f"annotation {row.get('id')}"
+    numbers = _numbers([number for key in keys for number in row.get(key, [])], called, 3 * count, points=True)
+    *_, w, h = _numbers(row.get("bbox"), f"the bbox of {called}", 4)
     area = row["area"] if "area" in row else 0.53 * w * h  # the rule of CrowdPose for data without outlines
+    _numbers([area], f"the area of {called}", 1)
     kept = {key: row[key] for key in ("id", "image_id", "bbox")}
-    return kept | {"iscrowd": row.get("iscrowd", 0), "area": area, "keypoints": numbers}
+    return kept | {"iscrowd": row.get("iscrowd", 0), "area": area, "keypoints": numbers.tolist()}
+
+
+def _numbers(found: Any, what: str, count: int, *, points: bool = False) -> np.ndarray:
+    """(count,) float64; of `points` those without a label may be anything, and are 0.
+
+    Raises:
+        ValueError: there are more or fewer of them, or some are none.
+    """
+    try:
+        numbers = np.array(found, float)
+    except (TypeError, ValueError):
+        numbers = np.zeros(0)
+    if numbers.shape != (count,):
+        told = f"{numbers.size} numbers" if numbers.ndim == 1 and numbers.size else "no list of numbers"
+        raise ValueError(f"{what} has {told} where {count} belong; correct it, or leave it out of the file")
+    if points:
+        numbers.reshape(-1, 3)[numbers[2::3] == 0] = 0
+    if not np.isfinite(numbers).all():
+        raise ValueError(f"{what} holds numbers that are not finite; correct it, or leave it out of the file")
+    return numbers
 
 
 def _only(rows: Sequence[Mapping[str, Any]], ids: Sequence[int]) -> Rows:

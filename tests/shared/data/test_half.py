@@ -1,5 +1,6 @@
 """Half bodies: which half, how often, and what the view then shows."""
 
+from collections.abc import Iterable
 from dataclasses import fields, replace
 
 import numpy as np
@@ -14,7 +15,7 @@ PLAIN = View.whole((200, 100), SIZE)
 ALWAYS = HalfBody(probability=1.0)
 
 
-def person(known=range(11)):
+def person(known: Iterable[int] = range(11)) -> np.ndarray:
     """Six points above, four below, one of neither; those that are not known lie nowhere."""
     rng = np.random.default_rng(0)
     xy = rng.uniform([20, 0], [80, 80], (11, 2))
@@ -92,10 +93,13 @@ CHANGES = {"probability": 0.0, "least": 99, "upper": 0.0, "padding": 3.0}
 @pytest.mark.parametrize("field", [f.name for f in fields(HalfBody)])
 def test_every_option_changes_the_view(field):
     pairs = [
-        [half(PLAIN, person(), GROUPS, np.random.default_rng(seed)).matrix for half in (ALWAYS, replace(ALWAYS, **{field: CHANGES[field]}))]
+        [
+            half(PLAIN, person(), GROUPS, np.random.default_rng(seed)).matrix
+            for half in (ALWAYS, replace(ALWAYS, **{field: CHANGES[field]}))
+        ]
         for seed in range(10)
     ]
-    assert any(not np.allclose(*pair) for pair in pairs)
+    assert any(not np.allclose(plain, changed) for plain, changed in pairs)
 
 
 def test_the_draw_that_follows_is_the_same_whatever_was_shown():

@@ -40,7 +40,12 @@ def test_every_sample_is_mapped_by_the_names_of_its_own_shard(tmp_path):
     assert len(mixed) == 4
     assert mixed.counts == [2, 2]
     assert [mixed.key(i) for i in range(4)] == ["0", "1", "2", "3"]
-    assert [xs(mixed.read(i, only={"keypoints"})) for i in (0, 1, 2, 3)] == [[0, 1, None], [10, 11, None], [22, 20, 23], [32, 30, 33]]
+    assert [xs(mixed.read(i, only={"keypoints"})) for i in (0, 1, 2, 3)] == [
+        [0, 1, None],
+        [10, 11, None],
+        [22, 20, 23],
+        [32, 30, 33],
+    ]
 
 
 def test_shards_that_agree_lie_together_and_none_is_lost(tmp_path):
@@ -83,7 +88,11 @@ def test_a_part_that_the_model_knows_nothing_of_is_refused(tmp_path):
 
 
 def test_points_without_names_do_not_mix_with_named_ones(tmp_path):
-    named, other, bare = packed(tmp_path / "a", ["nose", "chin"]), packed(tmp_path / "b", ["chin", "ear"]), packed(tmp_path / "c", None)
+    named, other, bare = (
+        packed(tmp_path / "a", ["nose", "chin"]),
+        packed(tmp_path / "b", ["chin", "ear"]),
+        packed(tmp_path / "c", None),
+    )
     for folders in ([named, other, bare], [bare, named, other], [named, bare]):
-        with pytest.raises(ValueError, match="names its keypoints not at all, but|, but .* not at all"):
+        with pytest.raises(ValueError, match=r"names its keypoints not at all, but|, but .* not at all"):
             Mixture(folders, WANTED)

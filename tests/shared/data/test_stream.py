@@ -5,6 +5,7 @@ import logging
 import os
 import shutil
 import tarfile
+from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
@@ -33,9 +34,9 @@ HALVES = {
 }
 
 
-def vocabulary(names, groups=MappingProxyType({})):
-    groups = {group: words for group, words in groups.items() if set(words) <= set(names)}
-    return Vocabulary.parse({"entries": [{"name": name, "colour": [0, 0, 0]} for name in names], "groups": groups})
+def vocabulary(names, groups: Mapping[str, list[str]] = MappingProxyType({})):
+    there = {group: words for group, words in groups.items() if set(words) <= set(names)}
+    return Vocabulary.parse({"entries": [{"name": name, "colour": [0, 0, 0]} for name in names], "groups": there})
 
 
 def everything(shards):
@@ -86,15 +87,17 @@ def test_the_largest_share_is_of_labelled_pixels():
 
 
 def test_views_that_lose_too_many_points_are_drawn_again(tmp_path):
-    points = np.array([[12, 16, 1]] * 2 + [[2, 2, 1]] * 6, np.float32)  # two in the middle, six in a corner
-    write_shards([("a", {"image": np.zeros((32, 24, 3), np.uint8), "keypoints": points})], tmp_path, names={"keypoints": list("abcdefgh")})
-    wanted, far = Wanted({"keypoints": vocabulary("abcdefgh")}), {"scale": (1.0, 3.0), "degrees": 0.0, "shift": 0.2}
+    points = np.array([[12, 16, 1]] * 2 + [[5, 6, 1]] * 6, np.float32)  # two in the middle, six off it
+    write_shards(
+        [("a", {"image": np.zeros((32, 24, 3), np.uint8), "keypoints": points})], tmp_path, names={"keypoints": list("abcdefgh")}
+    )
+    wanted, far = Wanted({"keypoints": vocabulary("abcdefgh")}), {"scale": (1.0, 2.0), "degrees": 0.0, "shift": 0.2}
     lost = {}
     for fewest in (0, 3, 99):  # of 8 known points 99 is all 8
         stream = Stream(tmp_path, size=SIZE, wanted=wanted, jitter=Jitter(**far, fewest=fewest))
-        kept = np.array([(stream[p]["keypoints"][:, 2] > 0).sum().item() for p in range(100)])
+        kept = np.array([(stream[p]["keypoints"][:, 2] > 0).sum().item() for p in range(40)])
         lost[fewest] = (kept < 8).mean()
-    assert lost[0] > 0.5
+    assert lost[0] > 0.4
     assert lost[3] == lost[99] < 0.1, "the tenth stands, whatever it shows"
 
 
@@ -103,7 +106,7 @@ def test_half_of_a_person_fills_the_view_and_labels_go_with_it(large_shards):
     for upper in (1.0, 0.0):
         half = HalfBody(probability=1.0, upper=upper)
         stream = made(large_shards, size=(64, 48), framing="boxes", half_body=half, jitter=None, photometric=None)
-        names = list(stream.wanted.fields["keypoints"].names)
+        names = Shards(large_shards).names["keypoints"]  # those of the table, too
         seen = next(stream[p] for p in range(2) if stream.shards.key(stream.order[p]) == stream.shards.key(0))  # head to foot
         halves[upper] = {name: seen["keypoints"][names.index(name)] for name in ("nose", "left_ankle")}
         assert (seen["seg"] > 0).float().mean() > 0.1

@@ -137,7 +137,7 @@ CHANGES = {"scale": (0.5, 0.6), "degrees": 60.0, "shift": 0.3, "flip": 1.0, "tur
 def test_every_limit_changes_the_view(field):
     plain, changed = View.whole((200, 300), SIZE), replace(Jitter(), **{field: CHANGES[field]})
     pairs = [[jitter(plain, np.random.default_rng(seed)).matrix for jitter in (Jitter(), changed)] for seed in range(4)]
-    assert any(not np.allclose(*pair) for pair in pairs)
+    assert any(not np.allclose(one, other) for one, other in pairs)
 
 
 def test_a_view_is_turned_and_moved_as_often_as_asked_and_each_by_itself():
@@ -152,7 +152,7 @@ def test_a_view_is_turned_and_moved_as_often_as_asked_and_each_by_itself():
 
 
 def test_on_a_bell_the_middle_is_likelier_than_the_limits_and_half_of_the_views_show_more():
-    """A normal distribution cut off at one deviation has its quarters at 0.44 of it; what is seen is 1 +- 0.5 of the plain extent."""
+    """A normal distribution cut off at one deviation has its quarters at 0.44 of it; extents are 1 +- 0.5 of the plain one."""
     plain = View.whole((64, 48), SIZE)
     jitter = replace(STILL, scale=(2 / 3, 2.0), degrees=80.0, bell=True)
     seen = [jitter(plain, np.random.default_rng(seed)) for seed in range(4000)]

@@ -65,6 +65,7 @@ def test_a_setting_of_another_kind_is_refused(override, told):
         ("train.shards=a-{000..511}.tar", ("train", "shards"), "a-{000..511}.tar"),
         ("train.shards=512", ("train", "shards"), "512"),
         ("train.shards=a=b", ("train", "shards"), "a=b"),
+        ("train.shards=['a','b/c']", ("train", "shards"), ["a", "b/c"]),
         ("val.limit=10", ("val", "limit"), 10),
         ("val=None", ("val",), None),
         ("photometric=None", ("photometric",), None),

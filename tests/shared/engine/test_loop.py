@@ -74,12 +74,14 @@ def test_validating_saving_and_drawing_change_nothing(tiny, tmp_path, plain, sma
         "optimizer=adamw",
         "schedule=constant",
         "schedule=linear",
+        "schedule=steps",
         "clip=1e-9",
         "ema=0.5",
         "precision=bf16",
         "framing=boxes",
         "jitter=None",
         "photometric=None",
+        "occlusion={'type': 'shared.data.occlusion.Occlusion'}",
         "jitter.degrees=1.0",
         "decoder.dropout=0.5",
         "backbone.drop_path=0.9",
@@ -92,6 +94,14 @@ def test_every_setting_changes_the_weights(tiny, tmp_path, plain, override):
     changed = load_file(train(tiny("seg", tmp_path / "seg", override)))
     assert all(tensor.isfinite().all() for tensor in changed.values())
     assert not same(changed, plain)
+
+
+def test_half_bodies_change_the_weights_of_pose_and_mean_nothing_without_points(tiny, tmp_path):
+    halves = "half_body={'type': 'shared.data.half.HalfBody', 'probability': 1.0}"
+    ends = [load_file(train(tiny("pose", tmp_path / str(i), *more))) for i, more in enumerate((("iters=1",), ("iters=1", halves)))]
+    assert not same(*ends)
+    with pytest.raises(ValueError, match="half_body needs a task with keypoints"):
+        train(tiny("seg", tmp_path / "seg", halves))
 
 
 def test_recomputing_activations_changes_nothing_but_memory(tiny, tmp_path, plain):
