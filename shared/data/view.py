@@ -112,7 +112,7 @@ class Jitter:
     """How far a training view may stray from the plain one.
 
     Args:
-        scale: factor, drawn log-uniformly between the two: as often half as large as twice as large.
+        scale: factor, drawn log-uniformly between the two.
         degrees: turned by up to this much either way.
         shift: moved by up to this share of the view's height and width.
         flip: probability of a mirror image.

@@ -10,6 +10,7 @@ from shared.dense.frame import settle
 from shared.dense.model import DenseModel
 from shared.engine.muon import Muon
 from shared.infer.predictor import Predictor
+from shared.task import Task
 from shared.vit.attention import Backend, attention, backends
 from shared.vit.model import ViT
 from tasks.depth.task import Depth
@@ -91,6 +92,21 @@ def test_losses_and_gradients_agree_with_the_cpu(model: DenseModel) -> None:
         if name in exact and p.grad is not None:
             scale = exact[name].abs().max().clamp(min=1e-6)
             assert (p.grad.cpu() - exact[name]).abs().max() / scale < 1e-2, name
+
+
+@pytest.mark.parametrize("task", [Seg(border=3.0, dice=1.0), Depth(metric=True), Normal(slope=1.0)], ids=lambda task: task.name)
+def test_costs_of_options_agree_with_the_cpu(task: Task) -> None:
+    generator = torch.Generator().manual_seed(0)
+    raw = 0.1 + torch.rand(2, task.channels, 16, 12, generator=generator)
+    batch = {
+        "seg": torch.randint(0, 28, (2, 8, 6), generator=generator).byte().repeat_interleave(8, 1).repeat_interleave(8, 2),
+        "depth": torch.rand(2, 64, 48, generator=generator) + 2,
+        "normal": torch.nn.functional.normalize(torch.randn(2, 3, 64, 48, generator=generator), dim=1),
+        "intrinsics": torch.tensor([[60.0, 60, 23.5, 31.5], [torch.nan] * 4]),
+    }
+    exact = task.loss(raw, batch)
+    for name, cost in task.loss(raw.to(CUDA), {key: value.to(CUDA) for key, value in batch.items()}).items():
+        torch.testing.assert_close(cost.cpu(), exact[name], rtol=1e-4, atol=1e-6)
 
 
 def test_answers_agree_with_the_cpu(model: DenseModel) -> None:
