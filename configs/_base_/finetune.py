@@ -16,7 +16,7 @@ tasks = []
 decoder = None  # widths for all decoders, dict(type=Spec, up=..., refine=...); None: each task's official ones
 weights = dict()  # task -> factor of its losses
 balance = None  # how tasks share the backbone: a name or dict(type=...), docs/training.md; None: by `weights` alone
-watch = False  # log norms and cosines of the tasks' gradients
+compare = False  # log norms and cosines of the tasks' gradients
 
 train = dict(shards="data/humans/train")
 val = dict(shards="data/humans/val", limit=None)

@@ -32,7 +32,7 @@ from shared.engine.step import Autocast, Step
 from shared.task import Task
 
 log = logging.getLogger(__name__)
-FREE = {"work_dir", "log_every", "workers", "keep", "save_every", "device", "watch"}  # may differ when a run goes on
+FREE = {"work_dir", "log_every", "workers", "keep", "save_every", "device", "compare"}  # may differ when a run goes on
 LEAST = dict.fromkeys(("iters", "batch", "accumulate", "log_every", "save_every", "keep"), 1)
 LEAST |= dict.fromkeys(("workers", "warmup", "val_every", "preview", "clip"), 0)
 
@@ -165,9 +165,9 @@ def _run(model: Any, description: Mapping, config: Tree, folder: Path, latest: P
     size = tuple(description["backbone"]["image_hw"])
     stream, valid = data.training(config, tasks, size), data.validation(config, tasks, size)
     dtype = precision_of(config["precision"], here.device)
-    rule, watch, balance = config.get("balance"), config.get("watch", False), None
-    if rule or watch:
-        balance = balancer(rule, [task.name for task in tasks], seed=config["seed"], watch=watch)
+    rule, compare, balance = config.get("balance"), config.get("compare", False), None
+    if rule or compare:
+        balance = balancer(rule, [task.name for task in tasks], seed=config["seed"], compare=compare)
     if here.first:
         _begin(folder, config, here)  # now that everything the config names was found
 

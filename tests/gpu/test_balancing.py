@@ -27,7 +27,7 @@ def step(device: str, rule, *, half: bool, recompute: bool) -> tuple[Tensor, dic
         "depth": 1 + torch.rand(2, 64, 48),
     }
     model, batch = model.to(device), {name: value.to(device) for name, value in batch.items()}
-    balance, told = balancer(rule, ["seg", "depth"], watch=True).to(device), {}
+    balance, told = balancer(rule, ["seg", "depth"], compare=True).to(device), {}
     for iteration in range(2):
         balance.begin(iteration, 2)
         model.zero_grad()

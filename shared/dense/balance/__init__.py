@@ -39,14 +39,14 @@ RULES = {  # by a short name, with their own numbers; Staged has none
 }
 
 
-def balancer(rule: str | Mapping[str, Any] | None, tasks: Sequence[str], *, seed: int = 0, watch: bool = False) -> Balancer:
+def balancer(rule: str | Mapping[str, Any] | None, tasks: Sequence[str], *, seed: int = 0, compare: bool = False) -> Balancer:
     """What a config's `balance` describes.
 
     Args:
         rule: a name of `RULES`, dict(type=class, **options), or None: fixed weights.
         tasks: names of the tasks, in the order of the model.
         seed: of random decisions.
-        watch: tell norms and cosines of the tasks' gradients.
+        compare: tell norms and cosines of the tasks' gradients.
 
     Raises:
         ValueError: no such rule, or options that it does not take.
@@ -61,4 +61,4 @@ def balancer(rule: str | Mapping[str, Any] | None, tasks: Sequence[str], *, seed
     kind = named(kind) if isinstance(kind, str) else kind
     if not (isinstance(kind, type) and issubclass(kind, Weighing | Steering)):
         raise ValueError(f"balance={dict(rule)} is no rule; give dict(type=a class of shared.dense.balance, its options)")
-    return Balancer(build(rule, tasks=tuple(tasks)), seed=seed, watch=watch)
+    return Balancer(build(rule, tasks=tuple(tasks)), seed=seed, compare=compare)

@@ -20,13 +20,13 @@ class Balancer(nn.Module):
     Args:
         rule: decides.
         seed: of random decisions, which are functions of it, the iteration and the micro-batch.
-        watch: look at the gradients at the features although the rule does not, to tell their norms and cosines.
+        compare: look at the gradients at the features although the rule does not, to tell their norms and cosines.
     """
 
-    def __init__(self, rule: Weighing | Steering, *, seed: int = 0, watch: bool = False) -> None:
+    def __init__(self, rule: Weighing | Steering, *, seed: int = 0, compare: bool = False) -> None:
         super().__init__()
         self.rule, self.seed = rule, seed
-        self.where: Place | None = rule.where or ("features" if watch else None)
+        self.where: Place | None = rule.where or ("features" if compare else None)
         self.begin(0, 1)
 
     def begin(self, iteration: int, iters: int) -> None:

@@ -65,11 +65,11 @@ def trunk(found: dict[str, Tensor], part: str = "backbone.") -> Tensor:
     return torch.cat([value.flatten() for name, value in found.items() if name.startswith(part)])
 
 
-def test_fixed_weights_and_a_watched_backbone_change_no_bit(model, batch):
+def test_fixed_weights_and_compared_gradients_change_no_bit(model, batch):
     plain = gradients(model, model.losses(batch))
-    for name, watch in (("fixed", False), (None, True), ("fixed", True)):
-        found = balanced(model, balancer(name, NAMES, watch=watch), batch)
-        assert all(torch.equal(found[key], plain[key]) for key in plain), (name, watch)
+    for name, compare in (("fixed", False), (None, True), ("fixed", True)):
+        found = balanced(model, balancer(name, NAMES, compare=compare), batch)
+        assert all(torch.equal(found[key], plain[key]) for key in plain), (name, compare)
 
 
 def test_weights_reach_backbone_and_decoder_alike(model, batch):
@@ -157,7 +157,7 @@ def test_surgery_without_a_label_is_surgery_of_the_others(model, batch, rule):
 
 @pytest.mark.parametrize("rule", ["uncertainty", "gradnorm", "dwa", "lossmean", "scalematch", "pcgrad", "cagrad", "mgda"])
 def test_a_batch_without_any_label_leaves_zero_and_no_trace(model, batch, rule):
-    balance = balancer(rule, NAMES, watch=True)
+    balance = balancer(rule, NAMES, compare=True)
     balanced(model, balance, batch)
     balance.end()
     kept = {name: value.clone() for name, value in balance.state_dict().items() if not name.endswith("age")}

@@ -26,7 +26,7 @@ def same(a: dict, b: dict) -> bool:
 
 
 def test_fixed_weights_are_the_run_as_it_was_bit_for_bit(tiny, tmp_path, trained):
-    watched = train(tiny("joint", tmp_path / "joint", "iters=2", "balance=fixed", "watch=True"))
+    watched = train(tiny("joint", tmp_path / "joint", "iters=2", "balance=fixed", "compare=True"))
     assert same(load_file(watched), load_file(trained))
 
 

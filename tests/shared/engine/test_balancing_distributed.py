@@ -51,7 +51,7 @@ def trained(rule, here: Session) -> dict[str, Tensor]:
     model = DenseModel(ViT(TINY, image_hw=HW), (Seg(), Depth(), Normal()), decoder=Spec(up=(8,), refine=(8,)))
     for decoder in model.decoders.values():
         nn.init.normal_(decoder.last.weight, std=0.1)  # type: ignore[union-attr, arg-type]
-    balance = balancer(rule, NAMES, watch=True)
+    balance = balancer(rule, NAMES, compare=True)
     step = Step(model, balance).train()
     wrapped = MMDistributedDataParallel(step, broadcast_buffers=False) if here.processes > 1 else step
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
