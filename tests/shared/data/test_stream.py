@@ -97,7 +97,7 @@ def test_views_that_lose_too_many_points_are_drawn_again(tmp_path):
         stream = Stream(tmp_path, size=SIZE, wanted=wanted, jitter=Jitter(**far, fewest=fewest))
         kept = np.array([(stream[p]["keypoints"][:, 2] > 0).sum().item() for p in range(40)])
         lost[fewest] = (kept < 8).mean()
-    assert lost[0] > 0.4
+    assert lost[0] > 0.3
     assert lost[3] == lost[99] < 0.1, "the tenth stands, whatever it shows"
 
 
