@@ -14,7 +14,6 @@ from shared import builtin
 from shared.data.photo import find_photos
 from shared.formats import read_levels, read_vectors
 from shared.infer.cli import infer, run
-from shared.infer.options import size as _size
 from shared.infer.predictor import Predictor
 from tasks.depth.task import Depth
 from tasks.pointmap.task import Pointmap
@@ -296,10 +295,3 @@ def test_what_cannot_start_is_one_sentence(arguments, sentence, trained, pretrai
     assert said.startswith("error: ")
     assert sentence in said
     assert len(said.splitlines()) == 1
-
-
-def test_a_size_is_height_and_width():
-    assert _size("1024x768") == _size("1024X768") == (1024, 768)
-    for text in ("0x5", "axb", "-1x5", "1x2x3"):
-        with pytest.raises(ValueError, match="is not a size"):
-            _size(text)

@@ -129,7 +129,7 @@ def test_sixty_people_go_through_the_network_four_at_a_time(pose, passes):
     assert passes == [4] * 15
     some = range(0, 60, 7)
     alone = np.stack([pose(image, boxes=boxes[[p]])["pose"][0] for p in some])
-    assert np.abs(together[some] - alone).max() < 1e-5 * np.abs(alone).max()
+    assert np.abs(together[some] - alone).max() < 1e-4 * np.abs(alone).max()
 
 
 def test_people_of_several_pictures_go_together_and_are_told_apart(pose, joint, passes):
