@@ -180,6 +180,15 @@ def test_answers_of_another_convention_are_scored_in_that_of_the_data(folder):
     assert rows[0]["score"] == pytest.approx(0.6)  # of the points surer than 0.2
 
 
+def test_who_was_detected_is_as_sure_as_the_points_and_the_box_together(folder):
+    path = folder / "answers" / "0.pose.json"
+    written = json.loads(path.read_text())
+    written["people"][0]["bbox_score"] = 0.5
+    path.write_text(json.dumps(written))
+    rows, _ = read_answers(folder / "answers", told(points(0), points(1)))
+    assert rows[0]["score"] == pytest.approx(0.3)
+
+
 def test_the_command_tells_scores_and_images_without_an_answer(folder, capsys):
     assert main(["score", str(folder / "ann.json"), str(folder / "answers"), "--json", str(folder / "scores.json")]) == 0
     out = capsys.readouterr().out

@@ -207,6 +207,31 @@ def test_boxes_give_people(trained, photos, tmp_path, monkeypatch):
     assert {name: len(found) for name, found in people.items()} == {"plain-30x20": 2, "dot-1x1": 0}
 
 
+def test_people_are_looked_for_by_a_detector(trained, detector, photos, tmp_path, monkeypatch):
+    for out, options in (("found", ["--batch", "3"]), ("none", ["--people-score", "1"])):
+        arguments = (
+            photos / "odd-129x97.webp",
+            "--checkpoint",
+            trained,
+            "--device",
+            "cpu",
+            "--tasks",
+            "pose",
+            "--out",
+            tmp_path / out,
+        )
+        look = "--people", "detect", "--detector", detector, "--formats", "json,openpose"
+        assert called(monkeypatch, *arguments, *look, *options) == 0
+    found, none = (json.loads((tmp_path / out / "odd-129x97.pose.json").read_text()) for out in ("found", "none"))
+    people = found["people"]
+    assert 1 <= len(people) <= 100
+    assert (found["height"], found["width"]) == (129, 97)
+    assert all(0.5 <= person["bbox_score"] <= 1 and min(person["bbox"]) >= 0 for person in people)
+    assert none["people"] == []
+    other = json.loads((tmp_path / "found" / "odd-129x97.pose.openpose.json").read_text())["people"]
+    assert [len(person["pose_keypoints_2d"]) for person in other] == [75] * len(people)
+
+
 def test_a_photo_alone_is_answered_by_the_built_in_model_into_a_folder_here(trained, photos, tmp_path, monkeypatch):
     monkeypatch.setattr(builtin, "MODEL", trained)
     monkeypatch.chdir(tmp_path)
