@@ -118,7 +118,7 @@ def test_a_video_that_breaks_off_gives_what_it_has_and_says_so(tmp_path, suffix,
     [
         (b"", "is empty; copy or download it again"),
         (b"hello " * 99, "is text, not a video"),
-        (b"#EXTM3U\n#EXTINF:10,\nother.mkv\n", "is text, not a video"),
+        (b"ffconcat version 1.0\nfile clip.mp4\n", "is text, not a video"),
         (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
         (bytes(range(256)) * 9, "is not a video in a format that FFmpeg knows"),
         (None, "MP4 has its index at the end, copy it again"),
@@ -126,6 +126,7 @@ def test_a_video_that_breaks_off_gives_what_it_has_and_says_so(tmp_path, suffix,
     ids=["empty", "text", "playlist", "pointer", "noise", "cut"],
 )
 def test_what_is_no_video_is_a_sentence(video, tmp_path, content, sentence, capfd):
+    (tmp_path / "clip.mp4").write_bytes(video.read_bytes())  # what the playlist names
     path = tmp_path / "bad.mp4"
     path.write_bytes(video.read_bytes()[:-400] if content is None else content)
     with pytest.raises(UnreadableVideo, match=sentence):

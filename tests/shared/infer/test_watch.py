@@ -3,6 +3,7 @@
 import json
 import logging
 import sys
+import weakref
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -142,6 +143,20 @@ def test_frames_go_through_the_network_together_and_it_changes_nothing(pose, cro
     assert np.allclose(told[5]["people"][0]["keypoints"], pose(picture)["pose"], atol=2e-3)
     assert [[person["track"] for person in line["people"]] for line in told] == [[0]] * 24
     assert [file.name for file in tmp_path.iterdir()] == ["many.pose.jsonl"]
+
+
+def test_no_more_frames_are_held_than_fill_a_batch(pose, crossing, tmp_path):
+    frames: list[weakref.ref] = []
+    alive: list[int] = []
+
+    def one(name: str, image: np.ndarray) -> People:
+        frames.append(weakref.ref(image))
+        alive.append(sum(frame() is not None for frame in frames))
+        return People(np.array([[4, 10, 20, 50]]), np.ones(1))
+
+    watch(pose, Found(crossing, "crossing"), tmp_path, finder=one, ask=Ask())
+    assert len(alive) == 24
+    assert max(alive) <= pose.batch + 2, "and one in each hand"
 
 
 def test_boxes_may_be_given_for_each_frame_or_for_all(pose, short, tmp_path):
