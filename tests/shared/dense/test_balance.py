@@ -178,6 +178,18 @@ def test_every_option_changes_what_is_decided(kind, option, value):
 
 
 @pytest.mark.parametrize("make", WEIGHING)
+def test_state_that_was_kept_goes_on_as_if_nothing_had_been(make):
+    gram = torch.tensor([[4.0, 1.0], [1.0, 9.0]], dtype=torch.float64)
+    whole, first, second = make(), make(), make()
+    for step in range(8):
+        whole.learn(seen(3.0 / (step + 1), 2.0, gram=gram))
+        (first if step < 4 else second).learn(seen(3.0 / (step + 1), 2.0, gram=gram))
+        if step == 3:
+            second.load_state_dict(first.state_dict())
+    assert weights(second, 0.0, 1.0) == weights(whole, 0.0, 1.0) != weights(make(), 0.0, 1.0)
+
+
+@pytest.mark.parametrize("make", WEIGHING)
 def test_a_task_without_labels_learns_nothing_and_gets_a_finite_weight(make):
     """Labels of the second come and go; what is known of the two is as if they had never been missing."""
     costs = [(2.0, 8.0), (1.5, 8.0), (1.0, 4.0), (0.9, 4.0), (0.8, 2.0), (0.7, 2.0)]

@@ -28,7 +28,7 @@ from tasks.seg.task import Seg
 HW = (32, 32)
 TINY = {"dim": 32, "depth": 2, "heads": 2}
 NAMES = ["seg", "depth", "normal"]
-RULES = {name: name for name in ("uncertainty", "gradnorm", "dwa", "lossmean", "scalematch", "pcgrad", "cagrad", "mgda")}
+RULES = {name: name for name in ("uncertainty", "gradnorm", "scalematch", "pcgrad", "mgda")}
 RULES |= {"gradnorm at features": {"type": "shared.dense.balance.GradNorm", "where": "features", "rate": 0.1}}
 RULES |= {"pcgrad at trunk": {"type": "shared.dense.balance.PCGrad", "where": "trunk"}}
 
