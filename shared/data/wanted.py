@@ -20,10 +20,15 @@ class Wanted:
     Data name their own classes and points; `translate` maps them onto the model's by name, so that data sets with different
     labels train one model: a class that the model does not know becomes unknown, as does a point that the data lack. A vocabulary
     may know other data's names (`also`); several of their classes may be one of the model's.
+
+    Args:
+        fields: name -> vocabulary or None.
+        partly: data that lack some of the fields will do; `lacks` says which.
     """
 
-    def __init__(self, fields: Mapping[str, Vocabulary | None]) -> None:
-        self.fields = dict(fields)
+    def __init__(self, fields: Mapping[str, Vocabulary | None], *, partly: bool = False) -> None:
+        self.fields, self.partly = dict(fields), partly
+        self.lacks: set[str] = set()  # no sample of these shards has them
         self._maps: dict[str, np.ndarray] = {}
         self._classes: dict[str, int] = {}
 
@@ -33,10 +38,12 @@ class Wanted:
         Raises:
             ValueError: no sample has a wanted field, or none of its names is known to the model.
         """
-        bound = Wanted(self.fields)
+        bound = Wanted(self.fields, partly=self.partly)
         held = set().union(*(shards.fields(i) for i in np.linspace(0, len(shards) - 1, min(PROBED, len(shards)), dtype=int)))
         for name, vocabulary in self.fields.items():
-            if name not in held:
+            if name not in held and self.partly:
+                bound.lacks.add(name)
+            elif name not in held:
                 raise ValueError(f"no sample has the field {name!r} that the task needs; the shards hold {', '.join(sorted(held))}")
             names = shards.names.get(name)
             if FIELDS[name].kind == "label" and (words := names or (vocabulary.names if vocabulary else None)):

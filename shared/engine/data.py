@@ -5,6 +5,7 @@ from typing import Any
 
 from shared.build import build
 from shared.data.indexed import Indexed
+from shared.data.mixture import Mixture
 from shared.data.stream import Stream
 from shared.data.view import Size
 from shared.data.wanted import Wanted
@@ -22,10 +23,12 @@ def framing(tasks: Sequence[Task], given: str | None = None) -> str:
     return given or ("boxes" if tasks and all(task.framing is Framing.BOXES for task in tasks) else "whole")
 
 
-def training(config: Mapping[str, Any], tasks: Sequence[Task], size: Size) -> Stream:
-    """The stream of `train`, changed as `jitter`, `backdrops` and `photometric` say."""
-    return Stream(
-        config["train"]["shards"],
+def training(config: Mapping[str, Any], tasks: Sequence[Task], size: Size) -> Stream | Mixture:
+    """The stream of `train`, changed as `jitter`, `backdrops` and `photometric` say; a mixture where its shards are data sets."""
+    shards = config["train"]["shards"]
+    mixed = isinstance(shards, list | tuple) and any(isinstance(entry, Mapping) for entry in shards)
+    return (Mixture if mixed else Stream)(
+        shards,
         size=size,
         wanted=wanted(tasks),
         framing=framing(tasks, config.get("framing")),
@@ -36,7 +39,7 @@ def training(config: Mapping[str, Any], tasks: Sequence[Task], size: Size) -> St
     )
 
 
-def plain_training(config: Mapping[str, Any], tasks: Sequence[Task], size: Size) -> Stream:
+def plain_training(config: Mapping[str, Any], tasks: Sequence[Task], size: Size) -> Stream | Mixture:
     """The same samples as they are, for trivial answers."""
     return training({**config, "jitter": None, "backdrops": None, "photometric": None}, tasks, size)
 

@@ -12,6 +12,7 @@ from torch.utils.data import default_collate
 
 from shared.data.fields import FIELDS
 from shared.data.indexed import Indexed, Item
+from shared.data.mixture import Mixture
 from shared.data.stream import Stream
 from shared.dense.frame import settle
 from shared.render import panel
@@ -20,7 +21,7 @@ from shared.task import Task
 HEIGHT = 256  # of a row, pixels
 
 
-def draw(path: Path, model: Any, stream: Stream, data: Indexed | None, device: torch.device, *, count: int) -> None:
+def draw(path: Path, model: Any, stream: Stream | Mixture, data: Indexed | None, device: torch.device, *, count: int) -> None:
     """Write a contact sheet: picture, answers and truths of the first validation samples, or MAE's reconstructions.
 
     Args:
@@ -67,7 +68,7 @@ def masked(task: Task, answer: Tensor, truth: Tensor) -> np.ndarray:
 
 
 @torch.inference_mode()
-def _reconstructions(model: nn.Module, stream: Stream, device: torch.device, count: int) -> list[list[np.ndarray]]:
+def _reconstructions(model: nn.Module, stream: Stream | Mixture, device: torch.device, count: int) -> list[list[np.ndarray]]:
     batch = default_collate([stream[position] for position in range(count)])
     batch = {name: tensor.to(device) for name, tensor in batch.items()}
     seen, painted = model.reconstruct(batch)  # type: ignore[operator]

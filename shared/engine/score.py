@@ -12,6 +12,7 @@ from torch.utils.data import default_collate
 from tqdm import tqdm
 
 from shared.data.indexed import Indexed
+from shared.data.mixture import Mixture
 from shared.data.stream import Stream
 from shared.dense.frame import settle
 from shared.engine.session import Session
@@ -102,9 +103,9 @@ def details(tasks: Sequence[Task], rows: Rows) -> Details:
     return {name: table for name, table in tables.items() if table}
 
 
-def trivial_answers(tasks: Sequence[Task], stream: Stream) -> dict[str, Tensor]:
+def trivial_answers(tasks: Sequence[Task], stream: Stream | Mixture) -> dict[str, Tensor]:
     """Each task's answer that ignores the picture, from the first truths of a training stream without jitter."""
-    truths = default_collate([stream[position] for position in range(min(TRIVIAL_SAMPLES, len(stream.shards)))])
+    truths = default_collate([stream[position] for position in range(min(TRIVIAL_SAMPLES, stream.samples))])
     return {task.name: task.trivial(truths) for task in tasks}
 
 
