@@ -1,12 +1,12 @@
 """Pack data sets into shards.
 
-    python -m shared.data.pack folder ~/photos --out data/photos --max-side 2048
+    python -m shared.data.pack folder ~/photos --out data/photos --max-side 2048 --dedupe
     python -m shared.data.pack ccp ~/ccp --out data/ccp-train --split train
     python -m shared.data.pack coco-wholebody coco_wholebody_train_v1.0.json ~/coco/train2017 --out data/wholebody-train
 
 Synthetic people come from `python -m shared.data.synthesize`, packed already. Exit status: 0 when everything was packed, 1 when
-some photos or people were skipped (SHARDS/skipped.txt lists them), 2 when the input is unusable. Crowds, and people without any
-labelled point, are listed too, but are no reason for a 1.
+some photos or people were skipped (SHARDS/skipped.txt lists them), 2 when the input is unusable. Crowds, people without any
+labelled point, and photos that --dedupe leaves out are listed too, but are no reason for a 1.
 """
 
 import argparse
@@ -42,7 +42,19 @@ class Source(NamedTuple):
     samples: Iterable[tuple[str, Mapping[str, Any]]]
     names: dict[str, list[str]]
     total: int
-    report: coco.Report | None = None  # who else was not packed
+    report: coco.Report | None = None  # which people were not packed
+    alike: Sequence[str] = ()  # which photos were left out because they look like another
+
+    @property
+    def passed_over(self) -> list[str]:
+        """What was not packed though there is no fault in it, a sentence each."""
+        return [*(self.report.passed_over if self.report else []), *self.alike]
+
+    @property
+    def reasons(self) -> list[tuple[str, int]]:
+        """Why, and how often; the most frequent first."""
+        alike = [("looks like an earlier photo", len(self.alike))] if self.alike else []
+        return (self.report.reasons.most_common() if self.report else []) + alike
 
 
 def pack(
@@ -88,7 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             total=source.total,
             quiet=options.quiet,
         )
-        passed_over = source.report.passed_over if source.report else []
+        passed_over = source.passed_over
         _report_skipped([sentence for _, sentence in skipped], passed_over, options.out)
     except (ValueError, OSError) as error:
         sys.stderr.write(f"{parser.prog}: {error}\n")
@@ -97,8 +109,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         f"packed {packed.samples} samples into {len(packed.shards)} shard(s), {packed.size / 1e6:.1f} MB, in {options.out}; "
         f"skipped {len(skipped)}\n"
     )
-    if source.report:
-        sys.stdout.write("".join(f"{count:>9} not packed: {reason}\n" for reason, count in source.report.reasons.most_common()))
+    sys.stdout.write("".join(f"{count:>9} not packed: {reason}\n" for reason, count in source.reasons))
     if not packed.samples:
         sys.stderr.write(f"{parser.prog}: nothing was packed; no input could be read\n")
         return 2
@@ -138,7 +149,9 @@ def _report_skipped(lines: list[str], passed_over: list[str], out: Path) -> None
 
 def _folder(options: argparse.Namespace, skipped: list[tuple[Path, str]]) -> Source:
     total = len(find_photos([options.folder]))
-    return Source(folder.samples(options.folder, max_side=options.max_side, skipped=skipped), {}, total)
+    alike: list[str] = []
+    photos = folder.samples(options.folder, max_side=options.max_side, skipped=skipped, alike=alike if options.dedupe else None)
+    return Source(photos, {}, total, alike=alike)
 
 
 def _ccp(options: argparse.Namespace, skipped: list[tuple[Path, str]]) -> Source:
@@ -180,6 +193,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument("folder", type=Path, metavar="DIR", help="searched to the bottom for photos")
     command.add_argument("--max-side", type=positive, metavar="N", help="scale larger photos down to N pixels on the longer side")
+    command.add_argument("--dedupe", action="store_true", help="leave out photos that look like an earlier one")
 
     command = add("ccp", _ccp, "Pack Clothing Co-Parsing.", "ccp ~/ccp --out data/ccp-train --split train")
     command.add_argument("folder", type=Path, metavar="DIR", help="holds images/, labels/ and labels.json")

@@ -6,11 +6,16 @@ from typing import Any
 
 import cv2
 
+from shared.data.duplicates import Seen, dhash
 from shared.data.photo import UnreadablePhoto, find_photos, photo_header, read_photo
 
 
 def samples(
-    folder: Path, *, max_side: int | None = None, skipped: list[tuple[Path, str]] | None = None
+    folder: Path,
+    *,
+    max_side: int | None = None,
+    skipped: list[tuple[Path, str]] | None = None,
+    alike: list[str] | None = None,
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield (key, {"image": ...}) for every readable photo under a folder, in sorted order.
 
@@ -18,8 +23,10 @@ def samples(
         folder: searched to the bottom.
         max_side: pixels; larger photos are scaled down until their longer side is this long.
         skipped: (path, sentence) of every unreadable photo is appended here; without it such a photo raises UnreadablePhoto.
+        alike: a sentence on every photo that looks like an earlier one and is left out; None: all are kept.
     """
     taken: set[str] = set()
+    seen = Seen()
     for path, name in find_photos([folder]):
         try:
             image = photo(path, max_side=max_side)
@@ -28,6 +35,12 @@ def samples(
                 raise
             skipped.append((path, str(error)))
             continue
+        if alike is not None:
+            picture = dhash(read_photo(image) if isinstance(image, bytes) else image)
+            if earlier := seen.find(picture):
+                alike.append(f"{path} looks like {earlier}")
+                continue
+            seen.add(picture, str(path))
         yield _key(name, taken), {"image": image}
 
 
