@@ -44,9 +44,16 @@ def plain_training(config: Mapping[str, Any], tasks: Sequence[Task], size: Size)
     return training({**config, "jitter": None, "backdrops": None, "photometric": None}, tasks, size)
 
 
-def validation(config: Mapping[str, Any], tasks: Sequence[Task], size: Size) -> Indexed | None:
-    """The set of `val`, if the config names one."""
+def validation(config: Mapping[str, Any], tasks: Sequence[Task], size: Size, *, lenient: bool = False) -> Indexed | None:
+    """The set of `val`, if the config names one; `lenient`: without the samples that are damaged."""
     if not tasks or config.get("val") is None:
         return None
     how = framing(tasks, config.get("framing"))
-    return Indexed(config["val"]["shards"], size=size, wanted=wanted(tasks), framing=how, limit=config["val"].get("limit"))
+    return Indexed(
+        config["val"]["shards"],
+        size=size,
+        wanted=wanted(tasks),
+        framing=how,
+        limit=config["val"].get("limit"),
+        lenient=lenient,
+    )

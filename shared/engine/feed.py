@@ -17,6 +17,7 @@ from shared.engine.survive import SIGNALS
 log = logging.getLogger(__name__)
 CHECK = 5.0  # seconds between two looks at the workers
 DEATHS = 3  # at one batch, before the run ends
+BROKEN = (EOFError, ConnectionError, FileNotFoundError)  # how it shows that a worker was killed while it handed over a batch
 
 
 def batches(
@@ -45,9 +46,9 @@ def batches(
                 batch = next(source)
             except DamagedSample as error:
                 raise DamagedSample(_sentence(error)) from None
-            except RuntimeError as error:
-                if not made.num_workers or not str(error).startswith("DataLoader "):
-                    raise  # not about the workers
+            except (RuntimeError, *BROKEN) as error:
+                if not made.num_workers or not _about_workers(error):
+                    raise
                 if "timed out" not in str(error):
                     deaths += 1
                     _replace(error, deaths, made.num_workers)
@@ -60,14 +61,25 @@ def batches(
             asked = monotonic()
 
 
-def _replace(error: RuntimeError, deaths: int, workers: int) -> None:
+def _about_workers(error: Exception) -> bool:
+    """Whether it is the workers themselves that failed, and not what they read."""
+    if isinstance(error, BROKEN):
+        return not str(error).startswith("Caught ")
+    return str(error).startswith("DataLoader ")
+
+
+def _replace(error: Exception, deaths: int, workers: int) -> None:
     """Say that workers are started anew, unless they were too often."""
     if deaths >= DEATHS:
         raise ChildProcessError(
-            f"processes that read ahead were killed {deaths} times at the same batch ({error}); is there too little memory? "
+            f"processes that read ahead were killed {deaths} times at the same batch ({_told(error)}); is there too little memory? "
             f"Lower workers={workers}"
         ) from None
-    log.warning("a process that reads ahead was killed (%s); new ones take over", error)
+    log.warning("a process that reads ahead was killed (%s); new ones take over", _told(error))
+
+
+def _told(error: Exception) -> str:
+    return str(error) or type(error).__name__
 
 
 def _hangs(source: Any, worker: int, timeout: float, reading: Callable[[int], str]) -> None:
@@ -84,17 +96,25 @@ def _sentence(error: DamagedSample) -> str:
 
 
 def end_with_the_run(worker: int) -> None:
-    """Leave when the run is killed: a worker's own parent is the fork server, which lives as long as the worker does.
+    """Leave when the run is killed or says so: a worker's own parent is the fork server, which lives as long as the worker does.
 
-    What asks the run to end may be sent to all its processes; it is for the run to say when its workers end.
+    What asks the run to end may be sent to all its processes; a worker heeds it only from the run, which has yet to take its step.
     """
-    for number in SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
     run = multiprocessing.parent_process()
+    if run is None:
+        return
 
     def watch() -> None:
-        if run is not None:
-            run.join()
-            os._exit(1)
+        run.join()
+        os._exit(1)
 
-    threading.Thread(target=watch, daemon=True).start()
+    def listen() -> None:
+        while signal.sigwaitinfo(SIGNALS).si_pid != run.pid:
+            pass
+        os._exit(0)
+
+    for number in SIGNALS:
+        signal.signal(number, lambda *_: None)  # where a thread of a library does not hold it back
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # of this thread and those that it starts
+    for job in (watch, listen):
+        threading.Thread(target=job, daemon=True).start()

@@ -178,7 +178,7 @@ def _begin(folder: Path, config: Tree, here: Session) -> None:
 def _run(model: Any, description: Mapping, config: Tree, folder: Path, latest: Path | None, here: Session, guard: Guard) -> None:
     tasks: Sequence[Task] = model.tasks
     size = tuple(description["backbone"]["image_hw"])
-    stream, valid = data.training(config, tasks, size), data.validation(config, tasks, size)
+    stream, valid = data.training(config, tasks, size), data.validation(config, tasks, size, lenient=True)
     dtype = precision_of(config["precision"], here.device)
     if here.first:
         _begin(folder, config, here)  # now that everything the config names was found

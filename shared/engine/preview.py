@@ -1,6 +1,7 @@
 """Pictures of what a model answers on fixed samples: beside every number there is something to look at."""
 
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ def draw(path: Path, model: Any, stream: Stream | Mixture, data: Indexed | None,
     """
     model.eval()
     if data is not None:
-        rows, titles = answers(model, [data[i] for i in range(min(count, len(data)))], device), ["picture"]
+        rows, titles = answers(model, [*islice(data.readable(range(len(data))), count)], device), ["picture"]
         titles += [text for task in model.tasks for text in (task.name, "truth")]
     elif hasattr(model, "reconstruct"):
         rows, titles = _reconstructions(model, stream, device, count), ["picture", "seen", "painted"]

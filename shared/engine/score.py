@@ -31,6 +31,8 @@ def score(model: nn.Module, data: Indexed, session: Session, *, tasks: Sequence[
     The arguments are those of `measured`; without `trivial` there are no trivial scores.
     """
     rows = measured(model, data, session, tasks=tasks, **options)
+    if not rows:  # every sample is damaged, and was to be left out
+        return {}, {}
     return summaries(tasks, rows), summaries(tasks, rows, trivial=True) if options.get("trivial") else {}
 
 
