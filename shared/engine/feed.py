@@ -87,7 +87,7 @@ def _hangs(source: Any, worker: int, timeout: float, reading: Callable[[int], st
     what = reading(worker)
     for process in source._workers:  # a worker that hangs does not leave when it is asked to
         process.kill()
-    raise TimeoutError(f"{told}; it turned last to {what}. Is its disk slow or gone? timeout= sets how long is waited")
+    raise TimeoutError(f"{told}. What it turned to last: {what}. Is its disk slow or gone? timeout= sets how long is waited")
 
 
 def _sentence(error: DamagedSample) -> str:

@@ -187,7 +187,7 @@ def _run(model: Any, description: Mapping, config: Tree, folder: Path, latest: P
         assert valid is not None
         return score(model, valid, here, tasks=tasks, batch=config["batch"], dtype=dtype)[0]
 
-    watch = Stopwatch(here.device)
+    watch = Stopwatch(here.device, active=here.first)
     step: nn.Module = Step(model).to(here.device)
     if here.processes > 1:
         ids = [here.device.index] if here.device.type == "cuda" else None

@@ -58,7 +58,7 @@ def test_a_worker_that_is_killed_is_replaced_and_one_that_hangs_is_named(small_s
     late = time.monotonic() + 3601
     monkeypatch.setattr(feed, "monotonic", lambda: late)
     with pytest.raises(
-        TimeoutError, match=r"process 0 of the 1 that read ahead gave nothing for 3600 s; it turned last to sample .*tar"
+        TimeoutError, match=r"process 0 of the 1 that read ahead gave nothing for 3600 s. What it turned to last: sample .*tar"
     ):
         list(batches)  # some may have been ready
     assert not multiprocessing.active_children(), "a process that hangs does not stay behind"
