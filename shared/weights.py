@@ -86,7 +86,10 @@ def save(path: Path, state: Mapping[str, Tensor], description: Mapping[str, Any]
     """
     text = json.dumps({"format": FORMAT, "model": _portable(description), **about})
     with partial(path) as unfinished:
-        save_file(_plain(state), unfinished, {KEY: text})
+        try:
+            save_file(_plain(state), unfinished, {KEY: text})
+        except SafetensorError as error:  # a full disk, say: the same as for every other file
+            raise OSError(f"{path} cannot be written ({error})") from error
 
 
 def save_foreign(
@@ -118,8 +121,18 @@ def partial(path: Path) -> Iterator[Path]:
         with unfinished.open("rb") as file:
             os.fsync(file.fileno())
         unfinished.replace(path)
+        sync(path.parent)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def sync(folder: Path) -> None:
+    """Put on the disk what a folder says: without it, a new name may be lost with the power."""
+    number = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
 
 
 def _plain(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

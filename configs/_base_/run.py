@@ -12,6 +12,9 @@ workers = 4  # processes that read ahead, per process
 clip = 1.0  # largest norm of the gradient; 0: as it is
 optimizer = "adamw"  # adamw, as in the papers, or muon, which learns more from each picture: docs/log.md
 schedule = "cosine"  # after the warm-up: cosine, linear, constant, steps
+spike = 0.0  # a gradient of so many times the usual one is not followed: docs/scaling.md; 0: any finite one is
+skips = 10  # steps in a row that go wrong (NaN, infinite, a spike) before the run ends
+timeout = 600.0  # seconds without a batch before a worker that hangs is named and the run ends; 0: it waits for ever
 ema = 0.0  # decay of averaged weights, for example 0.9999; 0: none
 
 log_every = 50

@@ -18,6 +18,7 @@ import numpy as np
 from tqdm import tqdm
 
 from shared.data.facts import facts
+from shared.data.fields import Sample
 from shared.data.shards import Shards
 
 COUNTED = ("shot", "backdrop")  # facts of a picture that are words
@@ -36,22 +37,25 @@ class Coverage:
     visible: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))  # (K,) samples where the point is visible
     words: dict[str, Counter[str]] = field(default_factory=dict)  # heading -> word -> pictures, or people for `pose`
 
+    def add(self, sample: Sample, known: dict[str, Any]) -> None:
+        """Count what one sample shows, and what its facts say."""
+        if "seg" in sample:
+            counts = np.bincount(sample["seg"].ravel(), minlength=256)
+            self.labelled += 1
+            self.pixels += counts
+            self.containing += counts > 0
+        if "keypoints" in sample:
+            seen = sample["keypoints"][:, 2] > 0
+            self.pointed += 1
+            self.visible = self.visible + seen if len(self.visible) else seen.astype(np.int64)
+        _note(self.words, known)
+
 
 def coverage(shards: Shards, *, quiet: bool = True) -> Coverage:
     """Read parts, points and facts of all samples."""
     found = Coverage(len(shards))
     for i in tqdm(range(len(shards)), unit=" samples", disable=quiet):
-        sample = shards.read(i, only={"seg", "keypoints"})
-        if "seg" in sample:
-            counts = np.bincount(sample["seg"].ravel(), minlength=256)
-            found.labelled += 1
-            found.pixels += counts
-            found.containing += counts > 0
-        if "keypoints" in sample:
-            seen = sample["keypoints"][:, 2] > 0
-            found.pointed += 1
-            found.visible = found.visible + seen if len(found.visible) else seen.astype(np.int64)
-        _note(found.words, facts(shards, i))
+        found.add(shards.read(i, only={"seg", "keypoints"}), facts(shards, i))
     return found
 
 

@@ -1,6 +1,8 @@
 """Indexed: shards -> a finite, ordered set with exact truth, for validation."""
 
-from collections.abc import Iterator, Sequence
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,10 +12,12 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from shared.data.fields import Sample, warp
-from shared.data.shards import Shards
+from shared.data.shards import DamagedSample, Shards
 from shared.data.stream import frame
 from shared.data.view import Size, View
 from shared.data.wanted import Wanted
+
+log = logging.getLogger(__name__)
 
 
 class Item(NamedTuple):
@@ -39,6 +43,7 @@ class Indexed(Dataset):
         wanted: the fields to score.
         framing: `whole` or `boxes`.
         limit: the first so many samples only; None: all.
+        lenient: damaged samples are named and left out instead of ending everything: a long training looks at them again and again.
     """
 
     def __init__(
@@ -49,11 +54,12 @@ class Indexed(Dataset):
         wanted: Wanted,
         framing: str = "whole",
         limit: int | None = None,
+        lenient: bool = False,
     ) -> None:
         self.shards = Shards(shards)
         self.size: Size = (int(size[0]), int(size[1]))
         self.wanted = wanted.over(self.shards)
-        self.framing = framing
+        self.framing, self.lenient = framing, lenient
         self.limit = len(self.shards) if limit is None else min(limit, len(self.shards))
 
     def __len__(self) -> int:
@@ -70,8 +76,22 @@ class Indexed(Dataset):
         truth = {name: torch.from_numpy(np.ascontiguousarray(v)) for name, v in sample.items() if name != "image"}
         return Item(index, torch.from_numpy(np.ascontiguousarray(seen.transpose(2, 0, 1))), view, source, truth)
 
+    def readable(self, indices: Iterable[int]) -> Iterator[Item]:
+        """The items of these numbers; without the damaged ones, if those are to be left out.
+
+        Raises:
+            DamagedSample: one is damaged, and none may be left out.
+        """
+        for index in indices:
+            try:
+                yield self[index]
+            except DamagedSample as error:
+                if not self.lenient:
+                    raise
+                log.warning("%s; it is left out of the scores", error)
+
     def batches(self, batch: int, *, rank: int = 0, processes: int = 1) -> Iterator[list[Item]]:
         """This process's share, every `processes`-th picture from `rank` on."""
-        indices = list(range(rank, len(self), processes))
-        for start in range(0, len(indices), batch):
-            yield [self[i] for i in indices[start : start + batch]]
+        items = self.readable(range(rank, len(self), processes))
+        while some := list(islice(items, batch)):
+            yield some

@@ -23,6 +23,7 @@ class Mixture:
 
     Attributes:
         counts: samples per shard.
+        lacks: wanted fields that no sample has, where `wanted` bears that.
 
     Raises:
         FileNotFoundError: a shard does not exist.
@@ -36,6 +37,7 @@ class Mixture:
             self.parts = _apart(spec, wanted)
         everything = set().union(*(wanted.found_in(part) for part in self.parts)) if len(self.parts) > 1 else set()
         self._wanted = [wanted.over(part, beside=everything) for part in self.parts]
+        self.lacks = set.intersection(*(part.lacks for part in self._wanted))
         self.counts = [count for part in self.parts for count in part.counts]
         self._ends = np.cumsum([len(part) for part in self.parts])
 
@@ -46,6 +48,16 @@ class Mixture:
         """The name of sample i, unique within its shard."""
         part, inside = self._place(i)
         return self.parts[part].key(inside)
+
+    @property
+    def paths(self) -> list[Path]:
+        """Of the shards, in the order of `counts`."""
+        return [path for part in self.parts for path in part.paths]
+
+    def where(self, i: int) -> str:
+        """Sample i as sentences name it."""
+        part, inside = self._place(i)
+        return self.parts[part].where(inside)
 
     def read(self, i: int, *, only: Collection[str]) -> Sample:
         """Sample i in the model's vocabulary; see `Wanted.read`."""

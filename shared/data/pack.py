@@ -1,6 +1,6 @@
 """Pack data sets into shards.
 
-    python -m shared.data.pack folder ~/photos --out data/photos --max-side 2048
+    python -m shared.data.pack folder ~/photos --out data/photos --max-side 2048 --dedupe
     python -m shared.data.pack ccp ~/ccp --out data/ccp-train --split train
     python -m shared.data.pack coco-wholebody coco_wholebody_train_v1.0.json ~/coco/train2017 --out data/wholebody-train
     python -m shared.data.pack parts ~/renders --out data/renders
@@ -8,8 +8,8 @@
 docs/data.md has a command for each source. Synthetic people come from `python -m shared.data.synthesize`, packed already.
 
 Exit status: 0 when everything was packed, 1 when some photos or people were skipped (SHARDS/skipped.txt lists them), 2 when the
-input is unusable. Crowds, people without any labelled point, and pictures packed without one of their labels are listed too, but
-are no reason for a 1.
+input is unusable. Crowds, people without any labelled point, pictures packed without one of their labels, and photos that
+--dedupe leaves out are listed too, but are no reason for a 1.
 """
 
 import argparse

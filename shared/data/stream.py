@@ -1,6 +1,5 @@
 """Stream: shards -> endless training samples. What comes at position p depends on the seed and p alone."""
 
-import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -17,11 +16,11 @@ from shared.data.mixture import Mixture
 from shared.data.occlusion import Occlusion
 from shared.data.order import Order
 from shared.data.photometric import Photometric
+from shared.data.quarantine import Quarantine
 from shared.data.shards import DamagedSample
 from shared.data.view import Jitter, Size, View
 from shared.data.wanted import Wanted
 
-log = logging.getLogger(__name__)
 VIEWS = 10  # views that are drawn until one shows enough; as in Sapiens' configs
 TRIES = 100  # damaged samples in a row before the stream gives up
 
@@ -74,6 +73,22 @@ class Stream(Dataset):
         self.kept = self.wanted.reads  # what a batch holds
         self.reads = self.kept | BACKDROPS_NEED if backdrops is not None else self.kept
         self.order = Order(self.shards.counts, seed=seed, window=window)
+        self.quarantine = Quarantine(self.shards)
+
+    @property
+    def samples(self) -> int:
+        """How many different ones there are."""
+        return len(self.shards)
+
+    @property
+    def replaced(self) -> int:
+        """How often another sample had to take the place of a damaged one, in this process and its workers."""
+        return self.quarantine.replaced
+
+    def reading(self, worker: int) -> str:
+        """What a worker turned to last, for the sentence when it hangs."""
+        position = self.quarantine.position(worker)
+        return "nothing yet" if position is None else self.shards.where(self.order[position])
 
     def __len__(self) -> int:
         return 2**62  # endless; the batch sampler says where to stop
@@ -98,12 +113,18 @@ class Stream(Dataset):
         return tensors(seen, self.wanted.fill(seen, self.size)) | {"position": torch.tensor(position)}
 
     def _read(self, position: int) -> Sample:
+        self.quarantine.begins(position)
         for attempt in range(TRIES):
             index = self.order[position + attempt]
+            if self.quarantine.holds(index):
+                continue
             try:
-                return self.shards.read(index, only=self.reads)
+                sample = self.shards.read(index, only=self.reads)
             except DamagedSample as error:
-                log.warning("%s; the next sample takes its place", error)
+                self.quarantine.take(index, error)
+            else:
+                self.quarantine.judge(attempt)
+                return sample
         raise DamagedSample(f"{TRIES} samples in a row are damaged, the last is {self.shards.key(index)!r}; pack the shards again")
 
 

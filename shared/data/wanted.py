@@ -28,13 +28,15 @@ class Wanted:
     Args:
         fields: the wanted ones.
         derive: those of them, of DERIVED, that are computed for samples that lack them but hold what they follow from.
+        partly: data that lack some of the fields will do; `lacks` says which.
 
     Raises:
         ValueError: a field cannot be computed from others.
     """
 
-    def __init__(self, fields: Mapping[str, Vocabulary | None], *, derive: Collection[str] = ()) -> None:
-        self.fields = dict(fields)
+    def __init__(self, fields: Mapping[str, Vocabulary | None], *, derive: Collection[str] = (), partly: bool = False) -> None:
+        self.fields, self.partly = dict(fields), partly
+        self.lacks: set[str] = set()  # no sample of these shards has them
         if wrong := sorted(set(derive) - set(DERIVED)):
             raise ValueError(f"{wrong[0]!r} does not follow from other fields of a sample; {' and '.join(DERIVED)} can be derived")
         self.derive = tuple(name for name in derive if name in self.fields)
@@ -47,10 +49,11 @@ class Wanted:
         Raises:
             ValueError: no sample has a wanted field, or none of its names is known to the model.
         """
-        bound = Wanted(self.fields, derive=self.derive)
+        bound = Wanted(self.fields, derive=self.derive, partly=self.partly)
         found = self.found_in(shards)
         for name, vocabulary in self.fields.items():
-            if name not in found and name in beside:
+            if name not in found and (self.partly or name in beside):
+                bound.lacks.add(name)
                 continue
             if name not in found:
                 raise ValueError(

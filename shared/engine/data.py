@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from shared.build import build
+from shared.data.blend import Blend
 from shared.data.indexed import Indexed
 from shared.data.stream import Stream
 from shared.data.view import Size
@@ -24,10 +25,14 @@ def framing(tasks: Sequence[Task], given: str | None = None) -> str:
     return given or ("boxes" if tasks and all(task.framing is Framing.BOXES for task in tasks) else "whole")
 
 
-def training(config: Mapping[str, Any], tasks: Sequence[Task], size: Size) -> Stream:
-    """The stream of `train`, changed as `half_body`, `jitter`, `backdrops`, `photometric` and `occlusion` say."""
-    return Stream(
-        config["train"]["shards"],
+def training(config: Mapping[str, Any], tasks: Sequence[Task], size: Size) -> Stream | Blend:
+    """The stream of `train`, changed as `half_body`, `jitter`, `backdrops`, `photometric` and `occlusion` say; a blend where its
+    shards are data sets with weights.
+    """
+    shards = config["train"]["shards"]
+    mixed = isinstance(shards, list | tuple) and any(isinstance(entry, Mapping) for entry in shards)
+    return (Blend if mixed else Stream)(
+        shards,
         size=size,
         wanted=wanted(tasks, derive=config.get("derive")),
         framing=framing(tasks, config.get("framing")),
@@ -36,15 +41,16 @@ def training(config: Mapping[str, Any], tasks: Sequence[Task], size: Size) -> St
     )
 
 
-def plain_training(config: Mapping[str, Any], tasks: Sequence[Task], size: Size) -> Stream:
+def plain_training(config: Mapping[str, Any], tasks: Sequence[Task], size: Size) -> Stream | Blend:
     """The same samples as they are, for trivial answers."""
     return training({**config, **dict.fromkeys(CHANGES)}, tasks, size)
 
 
-def validation(config: Mapping[str, Any], tasks: Sequence[Task], size: Size) -> Indexed | None:
-    """The set of `val`, if the config names one."""
+def validation(config: Mapping[str, Any], tasks: Sequence[Task], size: Size, *, lenient: bool = False) -> Indexed | None:
+    """The set of `val`, if the config names one; `lenient`: without the samples that are damaged."""
     if not tasks or config.get("val") is None:
         return None
     how = framing(tasks, config.get("framing"))
     fields = wanted(tasks, derive=config.get("derive"))
-    return Indexed(config["val"]["shards"], size=size, wanted=fields, framing=how, limit=config["val"].get("limit"))
+    limit = config["val"].get("limit")
+    return Indexed(config["val"]["shards"], size=size, wanted=fields, framing=how, limit=limit, lenient=lenient)

@@ -5,6 +5,7 @@ import os
 import resource
 import sys
 import time
+import zipfile
 from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,8 +17,11 @@ from mmengine.runner import Runner
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from shared import checkpoint
+from shared import checkpoint, weights
 from shared.dense.balance import Balancer
+from shared.engine.session import Session
+from shared.engine.survive import Guard, agree
+from shared.engine.watch import Stopwatch
 
 log = logging.getLogger(__name__)
 
@@ -30,12 +34,26 @@ class Progress(Hook):
         images: pictures of one iteration, all processes together.
         folder: of the event files; None on processes that do not write.
         title: in front of the line.
+        guard: says how large gradients are, and which steps are left out.
+        watch: where the time goes.
+        replaced: how many damaged samples were met so far by this process.
     """
 
     priority = "BELOW_NORMAL"  # before the scheduler (LOW) sets the rate of the next iteration
 
-    def __init__(self, *, every: int, images: int, folder: Path | None, title: str) -> None:
+    def __init__(
+        self,
+        *,
+        every: int,
+        images: int,
+        folder: Path | None,
+        title: str,
+        guard: Guard,
+        watch: Stopwatch,
+        replaced: Callable[[], int],
+    ) -> None:
         self.every, self.images, self.folder, self.title = every, images, folder, title
+        self.guard, self.watch, self.replaced = guard, watch, replaced
         self._sums: dict[str, float] = {}
         self._counts: Counter[str] = Counter()  # some values are there in some iterations
         self._seen = 0
@@ -53,9 +71,10 @@ class Progress(Hook):
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None) -> None:
         if self.folder is None:
             return
-        for name, value in (outputs or {}).items():
-            self._sums[name] = self._sums.get(name, 0.0) + value.detach()
-            self._counts[name] += 1
+        if not self.guard.left_out:
+            for name, value in {**(outputs or {}), "gradient": torch.tensor(self.guard.norm)}.items():
+                self._sums[name] = self._sums.get(name, 0.0) + value.detach()
+                self._counts[name] += 1
         self._seen += 1
         self._bar.update()
         step = runner.iter + 1
@@ -65,24 +84,20 @@ class Progress(Hook):
     def _report(self, runner: Runner, step: int) -> None:
         now = time.perf_counter()
         means = {name: float(total) / self._counts[name] for name, total in self._sums.items()}
+        phases = {name: seconds / self._seen for name, seconds in self.watch.lap().items()}
         speed = self._seen * self.images / (now - self._since)
         rate = max(runner.optim_wrapper.get_lr()["lr"])  # type: ignore[union-attr]
         left = (runner.max_iters - step) * (now - self._began) / (step - self._first)
-        terms = " ".join(f"{n.removeprefix('loss/')} {v:.4g}" for n, v in means.items() if n.startswith("loss/"))
-        line = f"loss {means['loss']:.4g} ({terms}) | lr {rate:.2g} | {speed:.1f} img/s | {_peak_gib():.1f} GiB"
+        line = f"{_losses(means)} | lr {rate:.2g} | {speed:.1f} img/s | {_seconds(phases)} | {_peak_gib():.1f} GiB"
+        faults = {"skipped": self.guard.skipped, "damaged": self.replaced()}
+        line += "".join(f" | {count} {name}" for name, count in faults.items() if count)
         if self._bar.disable:
-            log.info(
-                "%s %d/%d %d %% | %s | ETA %s",
-                self.title,
-                step,
-                runner.max_iters,
-                100 * step / runner.max_iters,
-                line,
-                _clock(left),
-            )
+            share = 100 * step / runner.max_iters
+            log.info("%s %d/%d %d %% | %s | ETA %s", self.title, step, runner.max_iters, share, line, _clock(left))
         else:
             self._bar.set_postfix_str(line)
-        for name, value in {**means, "lr": rate, "images_per_s": speed, "peak_gib": _peak_gib()}.items():
+        curves = {**means, "lr": rate, "images_per_s": speed, "peak_gib": _peak_gib(), **faults}
+        for name, value in {**curves, **{f"seconds/{name}": value for name, value in phases.items()}}.items():
             self._writer.add_scalar(name, value, step)
         self._sums, self._counts, self._seen, self._since = {}, Counter(), 0, now
 
@@ -122,7 +137,8 @@ class Balancing(Hook):
 class Checkpoints(Hook):
     """`iter_<n>.pth` to go on from, the last `keep` of them, and `model.safetensors` to use.
 
-    Each is written under another name, synced and renamed: a kill at any moment leaves the previous ones whole.
+    Each is written under another name, synced and renamed: a kill at any moment leaves the previous ones whole, and so does a
+    full disk, which ends the run in all processes.
 
     Args:
         every: iterations.
@@ -130,13 +146,15 @@ class Checkpoints(Hook):
         folder: where.
         description: of the model, for the weights' file.
         about: other things that go into it.
+        here: this process among the others.
     """
 
     priority = "VERY_LOW"  # after the averaging hook has put its weights into the file
 
-    def __init__(self, *, every: int, keep: int, folder: Path, description: Mapping, about: Mapping) -> None:
-        self.every, self.keep, self.folder = every, keep, folder
+    def __init__(self, *, every: int, keep: int, folder: Path, description: Mapping, about: Mapping, here: Session) -> None:
+        self.every, self.keep, self.folder, self.here = every, keep, folder, here
         self.description, self.about = description, dict(about)
+        self._saved = -1  # the iteration of the last one
 
     def after_val_epoch(self, runner: Runner, metrics: Mapping[str, float] | None = None) -> None:
         if metrics:
@@ -147,16 +165,38 @@ class Checkpoints(Hook):
             self._save(runner, runner.iter + 1)
 
     def after_train(self, runner: Runner) -> None:
-        self._save(runner, runner.iter)
+        if runner.iter == runner.max_iters or runner.iter != self._saved:
+            self._save(runner, runner.iter)
 
     def _save(self, runner: Runner, iteration: int) -> None:
-        runner.save_checkpoint(str(self.folder), ".partial", meta={"iter": iteration, "epoch": 0}, by_epoch=False)
-        if runner.rank:
-            return
+        fault = None
+        try:
+            self._write(runner, iteration)
+        except OSError as error:
+            fault = error
+        if agree(self.here, fault is not None)[0]:
+            left = saved(self.folder)
+            told = (
+                f"the state of iteration {iteration} could not be saved in {self.folder} ({fault or 'the first process says why'})"
+            )
+            raise OSError(
+                f"{told}; make room there, and the same command goes on from {left[-1].name if left else 'the beginning'}"
+            )
+        self._saved = iteration
+
+    def _write(self, runner: Runner, iteration: int) -> None:
         partial = self.folder / ".partial"
-        with partial.open("rb") as file:
-            os.fsync(file.fileno())
-        partial.replace(self.folder / f"iter_{iteration}.pth")
+        try:
+            runner.save_checkpoint(str(self.folder), partial.name, meta={"iter": iteration, "epoch": 0}, by_epoch=False)
+            if runner.rank:
+                return
+            with partial.open("rb") as file:
+                os.fsync(file.fileno())
+            partial.replace(self.folder / f"iter_{iteration}.pth")
+            weights.sync(self.folder)
+        finally:
+            if not runner.rank:
+                partial.unlink(missing_ok=True)  # what a full disk cut off only takes room
         for old in saved(self.folder)[: -self.keep]:
             old.unlink()
 
@@ -166,8 +206,8 @@ class Checkpoints(Hook):
         self._export(checkpoint["state_dict"], checkpoint["meta"]["iter"])
 
     def _export(self, state: Mapping[str, torch.Tensor], iteration: int) -> None:
-        weights = {name.removeprefix("model."): tensor for name, tensor in state.items() if name.startswith("model.")}
-        checkpoint.save(self.folder / "model.safetensors", weights, self.description, iteration=iteration, **self.about)
+        tensors = {name.removeprefix("model."): tensor for name, tensor in state.items() if name.startswith("model.")}
+        checkpoint.save(self.folder / "model.safetensors", tensors, self.description, iteration=iteration, **self.about)
 
 
 class Preview(Hook):
@@ -191,6 +231,30 @@ def saved(folder: Path) -> list[Path]:
     """Checkpoints to go on from, oldest first."""
     found = {int(path.stem[5:]): path for path in folder.glob("iter_*.pth") if path.stem[5:].isdigit()}
     return [found[iteration] for iteration in sorted(found)]
+
+
+def newest(folder: Path) -> Path | None:
+    """The last checkpoint that is whole; those that a failing disk cut off are named and passed over."""
+    for path in reversed(saved(folder)):
+        try:
+            zipfile.ZipFile(path).close()  # its table stands at the very end
+        except (OSError, zipfile.BadZipFile) as error:
+            log.warning("%s is damaged (%s); the one before it is taken", path, error)
+        else:
+            return path
+    return None
+
+
+def _losses(means: Mapping[str, float]) -> str:
+    """Loss, its terms and the gradient; dashes where every step was left out."""
+    if not means:
+        return "loss - | grad -"
+    terms = " ".join(f"{n.removeprefix('loss/')} {v:.4g}" for n, v in means.items() if n not in ("loss", "gradient"))
+    return f"loss {means['loss']:.4g} ({terms}) | grad {means['gradient']:.3g}"
+
+
+def _seconds(phases: Mapping[str, float]) -> str:
+    return " ".join(f"{name} {seconds:.3f}" for name, seconds in phases.items()) + " s"
 
 
 def _peak_gib() -> float:

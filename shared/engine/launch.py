@@ -19,22 +19,26 @@ from torch import nn
 
 from shared import checkpoint
 from shared.build import build, named
+from shared.data.blend import Blend
 from shared.data.stream import Stream
 from shared.dense.balance import balancer
 from shared.engine import data, optim
 from shared.engine.config import Tree, differences, load
-from shared.engine.hooks import Balancing, Checkpoints, Preview, Progress, saved
+from shared.engine.hooks import Balancing, Checkpoints, Preview, Progress, newest, saved
 from shared.engine.loop import Loader, TrainLoop
 from shared.engine.preview import draw
 from shared.engine.score import score
 from shared.engine.session import Session, precision_of, session
 from shared.engine.step import Autocast, Step
+from shared.engine.survive import Guard, Signals, Survive
+from shared.engine.watch import Stopwatch
 from shared.task import Task
+from shared.weights import partial
 
 log = logging.getLogger(__name__)
-FREE = {"work_dir", "log_every", "workers", "keep", "save_every", "device", "compare"}  # may differ when a run goes on
-LEAST = dict.fromkeys(("iters", "batch", "accumulate", "log_every", "save_every", "keep"), 1)
-LEAST |= dict.fromkeys(("workers", "warmup", "val_every", "preview", "clip"), 0)
+FREE = {"work_dir", "log_every", "workers", "keep", "save_every", "device", "compare", "timeout", "skips", "spike"}  # may differ
+LEAST = dict.fromkeys(("iters", "batch", "accumulate", "log_every", "save_every", "keep", "skips"), 1)
+LEAST |= dict.fromkeys(("workers", "warmup", "val_every", "preview", "clip", "spike", "timeout"), 0)
 
 
 def finetune(only: type[Task] | None = None) -> None:
@@ -78,6 +82,8 @@ The same command again goes on where a stopped run was. Settings are listed in c
 def train(config: Tree, *, only: type[Task] | None = None) -> Path:
     """Train as the config says; going on with a run that was stopped, and leaving alone one that is finished.
 
+    SIGTERM and SIGUSR1 end it after the iteration, with its state saved, as if it had been asked for so few.
+
     Args:
         config: as `load` returns it.
         only: refuse configs with other tasks than this one.
@@ -86,7 +92,8 @@ def train(config: Tree, *, only: type[Task] | None = None) -> Path:
         The weights, `<work_dir>/model.safetensors`.
 
     Raises:
-        ValueError: the config does not fit the script, the data or the run that is there already.
+        ValueError: the config does not fit the script, the data or the run that is there already; or step after step goes wrong.
+        OSError: a state cannot be saved, or those who read ahead give nothing any more.
     """
     description = describe(config)
     _check(config)
@@ -94,7 +101,7 @@ def train(config: Tree, *, only: type[Task] | None = None) -> Path:
         raise ValueError(f"this script trains {only.name} alone; for this config use tasks/joint/finetune.py")
     folder = Path(config["work_dir"])
     weights = folder / "model.safetensors"
-    with session(config["device"]) as here:
+    with Signals() as signals, session(config["device"]) as here:
         if here.processes == 1 and here.device.type == "cpu":
             cv2.setNumThreads(1)
         latest = _latest(folder, config, here)
@@ -109,7 +116,8 @@ def train(config: Tree, *, only: type[Task] | None = None) -> Path:
             checkpoint.initialise(model.backbone, config["init"])
         if latest and here.first:
             log.info("going on from %s", latest)
-        _run(model, description, config, folder, latest, here)
+        guard = Guard(here, signals, spike=config["spike"], skips=config["skips"])
+        _run(model, description, config, folder, latest, here, guard)
     return weights
 
 
@@ -130,15 +138,15 @@ def _check(config: Tree) -> None:
 
 def _latest(folder: Path, config: Tree, here: Session) -> Path | None:
     """The checkpoint to go on from; refuses to mix two different runs."""
-    past, found = folder / "config.json", saved(folder)
-    if not found:
+    past = folder / "config.json"
+    if not saved(folder):
         return None
     if past.is_file():
         changed = differences(_fixed(json.loads(past.read_text())), _fixed(_record(config, here)))
         if changed:
             told = "; ".join(changed[:4]) + "; ..." * (len(changed) > 4)
             raise ValueError(f"{folder} holds a run with other settings ({told}); choose another work_dir=, or delete that folder")
-    return found[-1]
+    return newest(folder)
 
 
 def _record(config: Tree, here: Session) -> Tree:
@@ -154,16 +162,14 @@ def _fixed(record: Tree) -> Tree:
 
 def _begin(folder: Path, config: Tree, here: Session) -> None:
     """The folder of the run, with its settings."""
-    folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / ".config.json.partial"
-    partial.write_text(json.dumps(_record(config, here), indent=1))
-    partial.replace(folder / "config.json")
+    with partial(folder / "config.json") as unfinished:
+        unfinished.write_text(json.dumps(_record(config, here), indent=1))
 
 
-def _run(model: Any, description: Mapping, config: Tree, folder: Path, latest: Path | None, here: Session) -> None:
+def _run(model: Any, description: Mapping, config: Tree, folder: Path, latest: Path | None, here: Session, guard: Guard) -> None:
     tasks: Sequence[Task] = model.tasks
     size = tuple(description["backbone"]["image_hw"])
-    stream, valid = data.training(config, tasks, size), data.validation(config, tasks, size)
+    stream, valid = data.training(config, tasks, size), data.validation(config, tasks, size, lenient=True)
     dtype = precision_of(config["precision"], here.device)
     rule, compare, balance = config.get("balance"), config.get("compare", False), None
     if rule or compare:
@@ -176,6 +182,7 @@ def _run(model: Any, description: Mapping, config: Tree, folder: Path, latest: P
         return score(model, valid, here, tasks=tasks, batch=config["batch"], dtype=dtype)[0]
 
     balancing: list[Any] = [Balancing(balance)] if balance is not None else []
+    watch = Stopwatch(here.device, active=here.first)
     step: nn.Module = Step(model, balance).to(here.device)
     if here.processes > 1:
         ids = [here.device.index] if here.device.type == "cuda" else None
@@ -186,7 +193,10 @@ def _run(model: Any, description: Mapping, config: Tree, folder: Path, latest: P
         experiment_name=uuid4().hex,
         launcher="pytorch" if here.processes > 1 else "none",
         train_dataloader=Loader(  # type: ignore[arg-type]
-            stream, batch=config["batch"], accumulate=config["accumulate"], workers=config["workers"], session=here
+            stream,
+            **{key: config[key] for key in ("batch", "accumulate", "workers", "timeout")},
+            session=here,
+            reading=stream.reading,
         ),
         train_cfg={
             "type": TrainLoop,
@@ -195,6 +205,7 @@ def _run(model: Any, description: Mapping, config: Tree, folder: Path, latest: P
             "rank": here.rank,
             "validate": validate if valid is not None else None,
             "val_every": config["val_every"],
+            "watch": watch,
         },
         optim_wrapper=Autocast(
             device_type=here.device.type,
@@ -202,12 +213,14 @@ def _run(model: Any, description: Mapping, config: Tree, folder: Path, latest: P
             optimizer=optim.optimizer(
                 config["optimizer"], model, **{k: config[k] for k in ("lr", "weight_decay", "layer_decay", "betas")}
             ),
-            clip_grad={"max_norm": config["clip"]} if config["clip"] else None,
+            clip=config["clip"],
+            guard=guard,
+            watch=watch,
             accumulative_counts=config["accumulate"],
         ),
         param_scheduler=optim.schedule(config["schedule"], iters=config["iters"], warmup=config["warmup"]),
         default_hooks={"timer": None, "logger": None, "checkpoint": None, "sampler_seed": None},  # type: ignore[dict-item]
-        custom_hooks=balancing + _hooks(model, stream, valid, description, config, folder, here),
+        custom_hooks=balancing + _hooks(model, stream, valid, description, config, folder, here, guard, watch),
         load_from=str(latest) if latest else None,
         resume=latest is not None,
         default_scope=None,  # type: ignore[arg-type]
@@ -218,20 +231,43 @@ def _run(model: Any, description: Mapping, config: Tree, folder: Path, latest: P
         cfg=Config(),
     )
     runner.train()
-    if here.first:
+    if guard.lost:
+        raise ValueError(f"the run ends at iteration {runner.iter} of {config['iters']}: {guard.lost}")
+    if here.first and runner.iter < config["iters"]:
+        log.info("stopped by a signal after iteration %d of %d; the same command goes on", runner.iter, config["iters"])
+    elif here.first:
         log.info("done: %s", folder / "model.safetensors")
 
 
-def _hooks(model: nn.Module, stream: Stream, valid: Any, description: Mapping, config: Tree, folder: Path, here: Session) -> list:
+def _hooks(
+    model: nn.Module,
+    stream: Stream | Blend,
+    valid: Any,
+    description: Mapping,
+    config: Tree,
+    folder: Path,
+    here: Session,
+    guard: Guard,
+    watch: Stopwatch,
+) -> list:
     hooks: list[Any] = [
+        Survive(guard),
         Progress(
             every=config["log_every"],
             images=config["batch"] * config["accumulate"] * here.processes,
             folder=folder if here.first else None,
             title="/".join(folder.parts[-2:]),
+            guard=guard,
+            watch=watch,
+            replaced=lambda: stream.replaced,
         ),
         Checkpoints(
-            every=config["save_every"], keep=config["keep"], folder=folder, description=description, about={"config": config}
+            every=config["save_every"],
+            keep=config["keep"],
+            folder=folder,
+            description=description,
+            about={"config": config},
+            here=here,
         ),
     ]
     if config["ema"]:

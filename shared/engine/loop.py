@@ -1,9 +1,6 @@
 """The training loop: iterations, not epochs, and a restart begins at the next sample instead of replaying the earlier ones."""
 
-import multiprocessing
-import os
-import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
@@ -11,11 +8,14 @@ from mmengine.runner import BaseLoop, Runner
 from torch.utils.data import DataLoader, Dataset
 
 from shared.data.order import Positions
+from shared.data.shards import DamagedSample
+from shared.engine import feed
 from shared.engine.session import Session
+from shared.engine.watch import Stopwatch
 
 
 class Loader:
-    """Makes the DataLoader for the iterations that are still to do.
+    """Makes the batches of the iterations that are still to do.
 
     Args:
         dataset: position -> sample.
@@ -23,44 +23,46 @@ class Loader:
         accumulate: micro-batches per iteration.
         workers: processes that read ahead.
         session: rank and number of processes.
+        timeout: seconds after which a worker that gives nothing is named and the run ends; 0: never.
+        reading: number of a worker -> what it reads, for that sentence.
     """
 
-    def __init__(self, dataset: Dataset, *, batch: int, accumulate: int, workers: int, session: Session) -> None:
+    def __init__(
+        self,
+        dataset: Dataset,
+        *,
+        batch: int,
+        accumulate: int,
+        workers: int,
+        session: Session,
+        timeout: float = 0.0,
+        reading: Callable[[int], str] = str,
+    ) -> None:
         self.dataset, self.batch, self.accumulate, self.workers, self.session = dataset, batch, accumulate, workers, session
+        self.timeout, self.reading = timeout, reading
 
     def __len__(self) -> int:
         """Asked for by mmengine, which counts in epochs; an endless stream has none, so one iteration stands for it."""
         return 1
 
-    def between(self, start: int, stop: int) -> DataLoader:
+    def between(self, start: int, stop: int) -> Iterator[Any]:
         """Micro-batches of the iterations start .. stop - 1."""
-        positions = Positions(
-            self.batch,
-            start=start * self.accumulate,
-            stop=stop * self.accumulate,
-            rank=self.session.rank,
-            processes=self.session.processes,
-        )
+        first, last = start * self.accumulate, stop * self.accumulate
+        return feed.batches(lambda number: self._from(number, last), first, last, timeout=self.timeout, reading=self.reading)
+
+    def _from(self, start: int, stop: int) -> DataLoader:
+        """Micro-batches start .. stop - 1."""
+        here = self.session
         return DataLoader(
             self.dataset,
-            batch_sampler=positions,
+            batch_sampler=Positions(self.batch, start=start, stop=stop, rank=here.rank, processes=here.processes),
             num_workers=self.workers,
-            pin_memory=self.session.device.type == "cuda",
+            generator=torch.Generator(),  # else it draws from the one that dropout uses, whenever workers are started
+            pin_memory=here.device.type == "cuda",
+            timeout=feed.CHECK if self.workers else 0,  # of one look; `feed` looks again
             multiprocessing_context="forkserver" if self.workers else None,  # fork and threads do not mix
-            worker_init_fn=_end_with_the_run if self.workers else None,
+            worker_init_fn=feed.end_with_the_run if self.workers else None,
         )
-
-
-def _end_with_the_run(worker: int) -> None:
-    """Leave when the run is killed: a worker's own parent is the fork server, which lives as long as the worker does."""
-    run = multiprocessing.parent_process()
-
-    def watch() -> None:
-        if run is not None:
-            run.join()
-            os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 class TrainLoop(BaseLoop):
@@ -74,6 +76,7 @@ class TrainLoop(BaseLoop):
         rank: of this process.
         validate: called every `val_every` iterations and at the end; None: no scores. Sees the averaged weights if there are.
         val_every: iterations; 0: at the end only.
+        watch: takes the time that is waited for data.
     """
 
     def __init__(
@@ -86,10 +89,11 @@ class TrainLoop(BaseLoop):
         rank: int,
         validate: Callable[[], dict[str, float]] | None,
         val_every: int,
+        watch: Stopwatch,
     ) -> None:
         super().__init__(runner, dataloader)
         self.max_iters, self.seed, self.rank = iters, seed, rank
-        self.validate, self.val_interval = validate, val_every
+        self.validate, self.val_interval, self.watch = validate, val_every, watch
         self.stop_training = False
         self._iter = self._epoch = 0  # mmengine sets both on resume
         self.epoch, self.max_epochs, self.val_begin = 0, 1, 1
@@ -106,15 +110,31 @@ class TrainLoop(BaseLoop):
         self.runner.optim_wrapper.initialize_count_status(self.runner.model, self._iter * many, self.max_iters * many)
         self.runner.call_hook("before_train")
         self.runner.call_hook("before_train_epoch")
-        batches = iter(loader.between(self._iter, self.max_iters))
-        while self._iter < self.max_iters and not self.stop_training:
-            self.runner.model.train()
-            self._iterate(next(batches) for _ in range(many))
-            if self._iter == self.max_iters or (self.val_interval and self._iter % self.val_interval == 0):
-                self._validate()  # pictures are drawn even where nothing is scored
+        try:
+            self._iterations(loader)
+        except (DamagedSample, TimeoutError, ChildProcessError):  # the weights are whole, only the next pictures are not there
+            if loader.session.processes == 1:  # others could not be waited for
+                self.runner.call_hook("after_train")
+            raise
         self.runner.call_hook("after_train_epoch")
         self.runner.call_hook("after_train")
         return self.runner.model
+
+    def _iterations(self, loader: Loader) -> None:
+        batches = loader.between(self._iter, self.max_iters)
+        while self._iter < self.max_iters and not self.stop_training:
+            self.runner.model.train()
+            self._iterate(self._next(batches) for _ in range(loader.accumulate))
+            if self._iter == self.max_iters or (self._due and not self.stop_training):
+                self._validate()  # pictures are drawn even where nothing is scored
+
+    @property
+    def _due(self) -> bool:
+        return bool(self.val_interval) and self._iter % self.val_interval == 0
+
+    def _next(self, batches: Iterator[Any]) -> Any:
+        with self.watch("data"):
+            return next(batches)
 
     def _iterate(self, batches: Iterable[dict]) -> None:
         """One step of the optimiser, from one or more micro-batches."""

@@ -1,6 +1,7 @@
 """Pictures of what a model answers on fixed samples: beside every number there is something to look at."""
 
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import default_collate
 
+from shared.data.blend import Blend
 from shared.data.fields import FIELDS
 from shared.data.indexed import Indexed, Item
 from shared.data.stream import Stream
@@ -21,7 +23,7 @@ from shared.task import Task
 HEIGHT = 256  # of a row, pixels
 
 
-def draw(path: Path, model: Any, stream: Stream, data: Indexed | None, device: torch.device, *, count: int) -> None:
+def draw(path: Path, model: Any, stream: Stream | Blend, data: Indexed | None, device: torch.device, *, count: int) -> None:
     """Write a contact sheet: picture, answers and truths of the first validation samples, or MAE's reconstructions.
 
     Args:
@@ -34,7 +36,7 @@ def draw(path: Path, model: Any, stream: Stream, data: Indexed | None, device: t
     """
     model.eval()
     if data is not None:
-        rows, titles = answers(model, [data[i] for i in range(min(count, len(data)))], device), ["picture"]
+        rows, titles = answers(model, [*islice(data.readable(range(len(data))), count)], device), ["picture"]
         titles += [text for task in model.tasks for text in (task.name, "truth")]
     elif hasattr(model, "reconstruct"):
         rows, titles = _reconstructions(model, stream, device, count), ["picture", "seen", "painted"]
@@ -68,7 +70,7 @@ def masked(task: Task, answer: Tensor, truth: Tensor) -> np.ndarray:
 
 
 @torch.inference_mode()
-def _reconstructions(model: nn.Module, stream: Stream, device: torch.device, count: int) -> list[list[np.ndarray]]:
+def _reconstructions(model: nn.Module, stream: Stream | Blend, device: torch.device, count: int) -> list[list[np.ndarray]]:
     batch = default_collate([stream[position] for position in range(count)])
     batch = {name: tensor.to(device) for name, tensor in batch.items()}
     seen, painted = model.reconstruct(batch)  # type: ignore[operator]

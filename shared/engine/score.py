@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils.data import default_collate
 from tqdm import tqdm
 
+from shared.data.blend import Blend
 from shared.data.indexed import Indexed
 from shared.data.stream import Stream
 from shared.dense.canonical import focal_of
@@ -31,6 +32,8 @@ def score(model: nn.Module, data: Indexed, session: Session, *, tasks: Sequence[
     The arguments are those of `measured`; without `trivial` there are no trivial scores.
     """
     rows = measured(model, data, session, tasks=tasks, **options)
+    if not rows:  # every sample is damaged, and was to be left out
+        return {}, {}
     return summaries(tasks, rows), summaries(tasks, rows, trivial=True) if options.get("trivial") else {}
 
 
@@ -103,9 +106,9 @@ def details(tasks: Sequence[Task], rows: Rows) -> Details:
     return {name: table for name, table in tables.items() if table}
 
 
-def trivial_answers(tasks: Sequence[Task], stream: Stream) -> dict[str, Tensor]:
+def trivial_answers(tasks: Sequence[Task], stream: Stream | Blend) -> dict[str, Tensor]:
     """Each task's answer that ignores the picture, from the first truths of a training stream without jitter."""
-    truths = default_collate([stream[position] for position in range(min(TRIVIAL_SAMPLES, len(stream.shards)))])
+    truths = default_collate([stream[position] for position in range(min(TRIVIAL_SAMPLES, stream.samples))])
     return {task.name: task.trivial(truths) for task in tasks}
 
 

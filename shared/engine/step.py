@@ -8,8 +8,11 @@ import torch
 from mmengine.model import BaseModel
 from mmengine.optim import OptimWrapper
 from torch import Tensor, nn
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from shared.dense.balance import Balancer
+from shared.engine.survive import Guard
+from shared.engine.watch import Stopwatch
 
 
 class Step(BaseModel):
@@ -36,15 +39,41 @@ class Autocast(OptimWrapper):
     Args:
         device_type: `cpu` or `cuda`.
         dtype: None is plain float32.
+        clip: largest norm of the gradient; 0: as it is.
+        guard: asked before every step.
+        watch: takes the time of forward, backward and optimiser.
         kwargs: as for mmengine's OptimWrapper.
     """
 
-    def __init__(self, *, device_type: str, dtype: torch.dtype | None, **kwargs: Any) -> None:
+    def __init__(
+        self, *, device_type: str, dtype: torch.dtype | None, clip: float, guard: Guard, watch: Stopwatch, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
-        self.device_type, self.dtype = device_type, dtype
+        self.device_type, self.dtype, self.clip, self.guard, self.watch = device_type, dtype, clip, guard, watch
+        self._loss: Tensor | None = None  # of the micro-batches since the last step
 
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
         """Forward under autocast, and no gradient exchange before the last of accumulated batches."""
-        with super().optim_context(model), torch.autocast(self.device_type, self.dtype, enabled=self.dtype is not None):
+        autocast = torch.autocast(self.device_type, self.dtype, enabled=self.dtype is not None)
+        with self.watch("forward"), super().optim_context(model), autocast:
             yield
+
+    def backward(self, loss: Tensor, **kwargs: Any) -> None:
+        """As mmengine's, and the loss is kept for the guard."""
+        self._loss = loss.detach() if self._loss is None else self._loss + loss.detach()
+        with self.watch("backward"):
+            super().backward(loss, **kwargs)
+
+    def step(self, **kwargs: Any) -> None:
+        """Clip, and follow the gradient if the guard lets it pass."""
+        loss, self._loss = self._loss, None
+        assert loss is not None, "there is no step without a loss"
+        with self.watch("optimiser"):
+            parameters = [p for group in self.optimizer.param_groups for p in group["params"] if p.grad is not None]
+            norm = get_total_norm([p.grad for p in parameters if p.grad is not None])
+            if not self.guard.passes(loss, norm):
+                return
+            if self.clip:
+                clip_grads_with_norm_(parameters, self.clip, norm)
+            self.optimizer.step(**kwargs)

@@ -7,13 +7,18 @@ from typing import Any
 
 import cv2
 
+from shared.data.duplicates import Seen, dhash
 from shared.data.options import positive
 from shared.data.photo import UnreadablePhoto, find_photos, photo_header, read_photo
 from shared.data.sources.source import Command, Report, Source
 
 
 def samples(
-    folder: Path, *, max_side: int | None = None, skipped: list[tuple[Path, str]] | None = None
+    folder: Path,
+    *,
+    max_side: int | None = None,
+    skipped: list[tuple[Path, str]] | None = None,
+    alike: Report | None = None,
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield (key, {"image": ...}) for every readable photo under a folder, in sorted order.
 
@@ -21,8 +26,10 @@ def samples(
         folder: searched to the bottom.
         max_side: pixels; larger photos are scaled down until their longer side is this long.
         skipped: (path, sentence) of every unreadable photo is appended here; without it such a photo raises UnreadablePhoto.
+        alike: told of every photo that looks like an earlier one and is left out; None: all are kept.
     """
     taken: set[str] = set()
+    seen = Seen()
     for path, name in find_photos([folder]):
         try:
             image = photo(path, max_side=max_side)
@@ -31,6 +38,13 @@ def samples(
                 raise
             skipped.append((path, str(error)))
             continue
+        if alike is not None:
+            picture = dhash(read_photo(image) if isinstance(image, bytes) else image)
+            if earlier := seen.find(picture):
+                alike.passed_over.append(f"{path} looks like {earlier}")
+                alike.reasons["looks like an earlier photo"] += 1
+                continue
+            seen.add(picture, str(path))
         yield _key(name, taken), {"image": image}
 
 
@@ -65,11 +79,13 @@ def _key(name: str, taken: set[str]) -> str:
 def _options(command: argparse.ArgumentParser) -> None:
     command.add_argument("folder", type=Path, metavar="DIR", help="searched to the bottom for photos")
     command.add_argument("--max-side", type=positive, metavar="N", help="scale larger photos down to N pixels on the longer side")
+    command.add_argument("--dedupe", action="store_true", help="leave out photos that look like an earlier one")
 
 
 def _source(options: argparse.Namespace, report: Report) -> Source:
     total = len(find_photos([options.folder]))
-    return Source(samples(options.folder, max_side=options.max_side, skipped=report.faults), {}, total)
+    alike = report if options.dedupe else None
+    return Source(samples(options.folder, max_side=options.max_side, skipped=report.faults, alike=alike), {}, total)
 
 
 COMMANDS = (

@@ -2,6 +2,7 @@
 
 import inspect
 import pickle
+import shutil
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ import torch
 
 from shared.data.fields import warp
 from shared.data.indexed import Indexed
-from shared.data.shards import Shards, write_shards
+from shared.data.shards import DamagedSample, Shards, write_shards
 from shared.data.view import View
 from shared.data.wanted import Wanted
 from shared.vocabulary import Vocabulary
@@ -90,6 +91,7 @@ CHANGES = {
     "wanted": (Wanted({"depth": None}), lambda d: sorted(d[0].truth)),
     "framing": ("boxes", lambda d: d[0].view.matrix.tolist()),
     "limit": (3, len),
+    "lenient": (True, lambda d: d.lenient),
 }
 
 
@@ -97,6 +99,19 @@ CHANGES = {
 def test_every_argument_changes_the_set(small_shards, argument):
     change, look = CHANGES[argument] or (small_shards / "000000.tar", len)
     assert look(made(small_shards)) != look(made(**{"shards": small_shards, argument: change}))
+
+
+def test_a_damaged_picture_ends_a_set_unless_it_may_be_left_out(small_shards, tmp_path, caplog):
+    for shard in small_shards.glob("*.tar"):
+        shutil.copy(shard, tmp_path)
+    strict, lenient = made(tmp_path), made(tmp_path, lenient=True)
+    second = tmp_path / "000001.tar"
+    second.write_bytes(second.read_bytes()[:1000])  # while it is in use
+    with pytest.raises(DamagedSample, match=r"000001\.tar"):
+        list(strict.batches(4))
+    assert [[item.index for item in items] for items in lenient.batches(3)] == [[0, 1, 2], [3, 8, 9], [10, 11]]
+    assert len(caplog.messages) == 4
+    assert caplog.text.rstrip().endswith("it is left out of the scores")
 
 
 def test_a_set_can_be_sent_to_another_process(small_shards):

@@ -60,6 +60,28 @@ def test_skipped_photos_are_told_and_kept_in_a_list(tmp_path, photos, capsys):
     assert not (out / "skipped.txt").exists()
 
 
+def test_photos_that_look_alike_are_left_out_when_asked(tmp_path, capsys):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for name in ("a", "b"):
+        picture = Image.fromarray(rng.integers(0, 256, (9, 9, 3), np.uint8)).resize((90, 72))
+        picture.save(folder / f"{name}.png")
+        picture.resize((60, 48)).save(folder / f"{name}_smaller.jpg", quality=60)
+    (folder / "c.jpg").write_text("no photo")
+    arguments = ["folder", str(folder), "--quiet", "--out"]
+    assert main([*arguments, str(tmp_path / "all")]) == 1
+    assert len(Shards(tmp_path / "all")) == 4
+    capsys.readouterr()
+    (folder / "c.jpg").unlink()
+    assert main([*arguments, str(tmp_path / "some"), "--dedupe"]) == 0
+    left = Shards(tmp_path / "some")
+    assert [left.key(i) for i in range(len(left))] == ["a", "b"]
+    assert "2 not packed: looks like an earlier photo" in capsys.readouterr().out
+    lines = (tmp_path / "some" / "skipped.txt").read_text().splitlines()
+    assert lines == [f"{folder / f'{name}_smaller.jpg'} looks like {folder / f'{name}.png'}" for name in "ab"]
+
+
 def test_shards_are_deleted_only_when_asked(tmp_path, photos, capsys):
     out = tmp_path / "out"
     arguments = ["folder", str(photos), "--out", str(out), "--quiet"]

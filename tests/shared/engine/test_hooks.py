@@ -15,8 +15,8 @@ from shared.engine.hooks import _clock, saved
 from shared.engine.launch import train
 
 LINE = re.compile(
-    r"^runs/seg (\d+)/5 (\d+) % \| loss [\d.e-]+ \(seg/ce [\d.e-]+\) \| "
-    r"lr [\d.e-]+ \| [\d.]+ img/s \| [\d.]+ GiB \| ETA \d+:\d\d:\d\d$"
+    r"^runs/seg (\d+)/5 (\d+) % \| loss [\d.e-]+ \(seg/ce [\d.e-]+\) \| grad [\d.e-]+ \| lr [\d.e-]+ \| [\d.]+ img/s \| "
+    r"data ([\d.]+) forward ([\d.]+) backward ([\d.]+) optimiser ([\d.]+) s \| [\d.]+ GiB \| ETA \d+:\d\d:\d\d$"
 )
 
 

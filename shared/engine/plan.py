@@ -1,0 +1,228 @@
+"""What a run will take, before it is started: parameters, arithmetic, memory of each GPU, pictures per second.
+
+    python -m shared.engine.plan configs/depth/humans_2b.py batch=1
+    python -m shared.engine.plan configs/pretrain/humans_1b.py batch=32 --gpus 8 --tflops 989 --mfu 0.35 --memory 80
+
+Nothing is computed: one training step is walked through with tensors that have shapes and no content, for one picture and for two,
+and what is said for a batch lies on the line through both. With P parameters, T of them trained, of B pictures on each GPU:
+
+    parameters    4 P bytes, float32; averaged ones (ema) as many again
+    gradients     4 T; in more than one process as many again, for the buckets that are exchanged
+    optimiser     AdamW 8 T; Muon 4 for each number of a matrix that it turns, 8 for the others
+    activations   A(B) = fixed + B a: every storage that the step keeps for the backward pass, once; neither parameters nor the
+                  batch itself. The fixed part are copies of the weights in bf16.
+    recomputed    A(B) less what the blocks of the backbone keep, plus the input of each block and what one block keeps
+    arithmetic    forward F, counted by torch.utils.flop_counter; a step is 3 F, and F of the blocks again if they are recomputed
+    speed         GPUs x TFLOP/s x MFU / arithmetic of a picture; MFU, the share of the peak that is reached, is yours to assume
+
+Left out: what kernels need in passing, pieces between allocations, the data. Keep a tenth of the memory free. Attention is counted
+as the fused kernel does it, and autocast follows the rules of CPUs, which keep fewer norms in float32 than those of GPUs.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
+
+from shared.build import build
+from shared.data.stream import tensors
+from shared.engine import data
+from shared.engine.config import Tree, load
+from shared.engine.launch import describe
+from shared.engine.optim import inside
+
+TFLOPS = 989.0  # bf16 without sparsity of an H100 or H200 SXM; NVIDIA's data sheets
+MFU = 0.4  # assumed, not measured
+TRAINING = 3  # passes: forward, and the gradients of activations and of weights
+
+
+class Step(NamedTuple):
+    """One training step for some pictures."""
+
+    activations: int  # bytes
+    in_blocks: list[int]  # bytes that each block of the backbone keeps of them
+    inputs: int  # bytes of the inputs of all blocks
+    flops: int  # forward
+    block_flops: int  # of the backbone's blocks among them
+
+
+class Plan(NamedTuple):
+    """What a run takes on each GPU; memory in bytes."""
+
+    parameters: int
+    trained: int
+    batch: int
+    fixed: dict[str, int]  # memory that does not depend on the batch
+    activations: int
+    recomputed: int  # activations if blocks are recomputed
+    recompute: bool  # what the config says
+    flops: int  # of one picture, in a training step
+
+    @property
+    def memory(self) -> int:
+        """As the config says."""
+        return sum(self.fixed.values()) + (self.recomputed if self.recompute else self.activations)
+
+
+def plan(config: Tree, *, gpus: int = 1) -> Plan:
+    """Walk through a config's training step.
+
+    Args:
+        config: as `load` returns it.
+        gpus: more than one keeps room for the exchange of gradients.
+    """
+    batch = config["batch"]
+    positions = [torch.arange(pictures) for pictures in (1, 2)]  # with content: masks are drawn from it
+    with _without_content(config) as model:
+        one, two = (_step(model, config, position) for position in positions)
+        numbers = {name: p.numel() for name, p in model.named_parameters()}
+        trained = {name: p.numel() for name, p in model.named_parameters() if p.requires_grad}
+        turned = {name for name, p in model.named_parameters() if config["optimizer"] == "muon" and inside(name, p)}
+
+    def at(first: int, second: int) -> int:
+        return first + (batch - 1) * (second - first)
+
+    total, many = sum(numbers.values()), sum(trained.values())
+    fixed = {"parameters": 4 * total, "averaged": 4 * total * bool(config["ema"]), "gradients": 4 * many * (1 + (gpus > 1))}
+    fixed["optimiser"] = sum((4 if name in turned else 8) * count for name, count in trained.items())
+    recompute = bool(config["backbone"].get("recompute", False))
+    flops = TRAINING * (two.flops - one.flops) + recompute * (two.block_flops - one.block_flops)
+    activations, recomputed = at(one.activations, two.activations), at(_recomputed(one), _recomputed(two))
+    return Plan(total, many, batch, fixed, activations, recomputed, recompute, flops)
+
+
+def _recomputed(step: Step) -> int:
+    return step.activations - sum(step.in_blocks) + step.inputs + max(step.in_blocks)
+
+
+@contextmanager
+def _without_content(config: Tree) -> Iterator[nn.Module]:
+    """The model of a config, its parameters shapes only; so is all that is computed inside."""
+    description = describe(config)
+    description["backbone"] = {**description["backbone"], "recompute": False}
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        yield build(description).train()
+
+
+def _step(model: Any, config: Tree, position: Tensor) -> Step:
+    """The forward pass and the losses of the pictures at some positions of the stream."""
+    size = tuple(config["backbone"].get("image_hw", (1024, 768)))
+    batch = _batch(model, size, len(position)) | {"position": position}
+    kept = Kept([*model.parameters(), *model.buffers(), *batch.values()])
+    spans: list[tuple[int, int]] = []
+    inputs: list[int] = []
+
+    def before(block: nn.Module, arguments: tuple[Tensor, ...]) -> None:
+        inputs.append(arguments[0].nbytes)
+        spans.append((kept.total, 0))
+
+    def after(block: nn.Module, arguments: tuple[Tensor, ...], answer: Tensor) -> None:
+        spans[-1] = (spans[-1][0], kept.total)
+
+    blocks = list(model.backbone.blocks)
+    handles = [handle for b in blocks for handle in (b.register_forward_pre_hook(before), b.register_forward_hook(after))]
+    counter = FlopCounterMode(display=False, custom_mapping=ATTENTION)
+    dtype = torch.bfloat16 if config["precision"] in ("auto", "bf16") else None
+    with counter, torch.autocast("cpu", dtype, enabled=dtype is not None), kept:
+        losses = model.losses(batch)
+        torch.stack([loss.float() for loss in losses.values()]).sum()
+    for handle in handles:
+        handle.remove()
+    by_module = counter.get_flop_counts()
+    prefix = f"{type(model).__name__}.backbone.blocks."
+    in_blocks = sum(sum(ops.values()) for name, ops in by_module.items() if name.startswith(prefix) and name.count(".") == 3)
+    return Step(kept.total, [end - start for start, end in spans], sum(inputs), counter.get_total_flops(), in_blocks)
+
+
+def _batch(model: Any, size: tuple[int, int], pictures: int) -> dict[str, Tensor]:
+    """Pictures of which nothing is known, as the stream would give them."""
+    blank = {"image": np.zeros((*size, 3), np.uint8)}
+    sample = tensors(blank, data.wanted(model.tasks).fill(blank, size))
+    return {name: torch.zeros((pictures, *value.shape), dtype=value.dtype) for name, value in sample.items()}
+
+
+class Kept(torch.autograd.graph.saved_tensors_hooks):
+    """Counts what autograd keeps while it is entered.
+
+    Args:
+        apart: tensors that are not counted.
+
+    Attributes:
+        total: bytes so far; tensors that share their storage are counted once.
+    """
+
+    def __init__(self, apart: Sequence[Tensor]) -> None:
+        self.total = 0
+        self._seen = {_storage(tensor) for tensor in apart}
+        self._alive: list[Tensor] = []  # or the number of a storage could be given to another
+        super().__init__(self._keep, lambda tensor: tensor)
+
+    def _keep(self, tensor: Tensor) -> Tensor:
+        if (storage := _storage(tensor)) not in self._seen:
+            self._seen.add(storage)
+            self._alive.append(tensor)
+            self.total += tensor.untyped_storage().nbytes()
+        return tensor
+
+
+def _storage(tensor: Tensor) -> int:
+    return tensor.untyped_storage()._cdata
+
+
+def _attention(query: Any, key: Any, value: Any, *args: Any, **kwargs: Any) -> int:
+    return sdpa_flop_count(query, key, value)
+
+
+ATTENTION = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention}
+
+
+def table(found: Plan, *, gpus: int, tflops: float, mfu: float, memory: float | None) -> str:
+    """The plan as text."""
+    gib = 2**30
+    lines = [
+        f"{'parameters':28}{found.parameters / 1e6:12.1f} M, {found.trained / 1e6:.1f} M of them trained",
+        f"{'arithmetic of a picture':28}{found.flops / 1e12:12.3f} TFLOP in a training step",
+        "",
+        f"{'memory of a GPU':28}{'GiB':>12}  (batch {found.batch})",
+        *(f"  {name:26}{size / gib:12.2f}" for name, size in found.fixed.items() if size),
+        f"  {'activations':26}{found.activations / gib:12.2f}{'' if found.recompute else '  <- this run'}",
+        f"  {'activations, recomputed':26}{found.recomputed / gib:12.2f}{'  <- this run' if found.recompute else ''}",
+        f"  {'together':26}{found.memory / gib:12.2f}",
+    ]
+    if memory is not None:
+        fits = found.memory <= 0.9 * memory * 1e9
+        lines.append(f"  it {'fits' if fits else 'does not fit'} into {memory:g} GB with a tenth kept free")
+    speed = gpus * tflops * 1e12 * mfu / found.flops
+    lines += ["", f"{'pictures per second':28}{speed:12.1f}  ({gpus} x {tflops:g} TFLOP/s at an MFU of {mfu:g}, which is assumed)"]
+    return "\n".join(lines) + "\n"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line: 0, or 2 for a config that cannot be built."""
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(prog="python -m shared.engine.plan", description=__doc__, formatter_class=raw)
+    parser.add_argument("config", help="a file under configs/")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="replace a setting")
+    parser.add_argument("--gpus", type=int, default=1, metavar="N", help="processes, one on each GPU (default 1)")
+    parser.add_argument("--tflops", type=float, default=TFLOPS, help=f"peak of one GPU, bf16 (default {TFLOPS:g}: H100, H200)")
+    parser.add_argument("--mfu", type=float, default=MFU, help=f"share of the peak that is reached (default {MFU}, assumed)")
+    parser.add_argument("--memory", type=float, metavar="GB", help="of a GPU: says whether it fits")
+    options = parser.parse_intermixed_args(arguments)
+    try:
+        found = plan(load(options.config, options.overrides), gpus=options.gpus)
+    except (ValueError, OSError) as error:
+        sys.stderr.write(f"{parser.prog}: {error}\n")
+        return 2
+    sys.stdout.write(table(found, gpus=options.gpus, tflops=options.tflops, mfu=options.mfu, memory=options.memory))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
