@@ -31,6 +31,7 @@ PEOPLE = ["train.shards=data/people", "val.shards=data/people"]
 
 def commands(text: str) -> list[list[str]]:
     """Every command line of a document that starts one of our programs."""
+    text = re.sub(r"\\\n *", "", text)  # a backslash at the end of a line: it goes on in the next
     blocks = re.findall(r"```\n(.*?)```", text, re.DOTALL) + re.findall(r"(?:^    .+\n)+", text, re.MULTILINE)
     lines = [line.strip() for block in blocks for line in block.splitlines()]
     return [shlex.split(line, comments=True) for line in lines if re.match(r"(python|torchrun) .*(\.py|-m shared)", line)]

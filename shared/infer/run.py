@@ -99,7 +99,7 @@ class Run:
     def fail(self, found: Found, error: Exception, *, seconds: float, did: str = "failed") -> None:
         """Name a photo or video that has no answer, or not all of it."""
         self.failed[found.name] = str(error)
-        tqdm.write(f"{'skipped' if did == 'failed' else did} {found.path}: {error}", file=sys.stderr)
+        tqdm.write(f"{'skipped' if did == 'failed' else did + ':'} {found.path}: {error}", file=sys.stderr)
         self._note(found, status=did, seconds=seconds, message=str(error))
 
     def _note(self, found: Found, **line: Any) -> None:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from shared.data.mixture import Mixture
+from shared.data.blend import Blend
 from shared.data.stream import Stream
 from shared.engine import data
 from shared.engine.hooks import saved
@@ -20,7 +20,7 @@ def test_a_run_trains_on_a_mixture_and_stays_with_it(tiny, tmp_path, small_shard
     plain = tiny("seg", tmp_path / "seg", "iters=2", "save_every=1")
     config = mixed(plain, {small_shards: 1.0, large_shards: 3.0})
     stream = data.training(config, [Seg()], (64, 48))
-    assert isinstance(stream, Mixture)
+    assert isinstance(stream, Blend)
     assert [stream.proportions[p][0] for p in range(8)].count(1) == 6
     end = load_file(train(config))
     assert all(tensor.isfinite().all() for tensor in end.values())

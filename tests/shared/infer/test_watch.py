@@ -236,7 +236,8 @@ def test_a_folder_of_photos_videos_and_what_is_neither(trained, short, tmp_path,
     Image.fromarray(scene(0)).save(folder / "photo.png")
     arguments = folder, "--checkpoint", trained, "--out", out, "--device", "cpu"
     assert called(monkeypatch, *arguments, only=Pose) == 1
-    assert {file.name for file in out.iterdir()} == {"photo.pose.json", "photo.pose.jpg", "clip.pose.mp4", "clip.pose.jsonl"}
+    answers = {"photo.pose.json", "photo.pose.jpg", "clip.pose.mp4", "clip.pose.jsonl"}
+    assert {file.name for file in out.iterdir()} == answers | {"manifest.jsonl"}
     said = capfd.readouterr().err
     assert "text.mp4 is text, not a video; check what was saved under this name" in said
     assert "2 of 3 photos and videos answered" in caplog.text
