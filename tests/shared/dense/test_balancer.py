@@ -208,3 +208,14 @@ def test_a_number_that_is_none_is_passed_on_and_not_learnt(model, batch):
         assert all(value.isfinite().all() for value in balance.state_dict().values()), rule
         if isinstance(balance.rule, Weighing):
             assert balance.rule.weigh(torch.ones(3), balance.when()).isfinite().all()
+
+
+def test_random_decisions_are_functions_of_seed_iteration_and_micro_batch():
+    def draws(seed: int, iteration: int, batch: int) -> list[int]:
+        balance = balancer("pcgrad", NAMES, seed=seed)
+        balance.begin(iteration, 100)
+        return balance.when(batch).draw.integers(1 << 30, size=4).tolist()
+
+    assert draws(1, 5, 0) == draws(1, 5, 0)
+    different = [draws(1, 5, 0), draws(2, 5, 0), draws(1, 6, 0), draws(1, 5, 1)]
+    assert len({tuple(row) for row in different}) == 4

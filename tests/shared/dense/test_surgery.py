@@ -1,4 +1,4 @@
-"""Rules that mix gradients against the formulae of their papers, where the answer is known by hand."""
+"""Surgery of gradients against the formulae of its papers, on few tasks whose answer is known by hand."""
 
 import numpy as np
 import pytest
@@ -10,10 +10,14 @@ from shared.dense.balance.simplex import least_conflict, shortest
 TWO = ("a", "b")
 
 
+def when(seed: int = 0) -> When:
+    return When(0, 0.0, np.random.default_rng(seed))
+
+
 def steered(rule, gradients, costs=(1.0, 1.0), seed: int = 0) -> np.ndarray:
     """What the backbone gets of these gradients, rows."""
     gradients = np.asarray(gradients, float)
-    return rule.steer(gradients @ gradients.T, np.asarray(costs, float), When(0, 0.0, np.random.default_rng(seed))) @ gradients
+    return rule.steer(gradients @ gradients.T, np.asarray(costs, float), when(seed=seed)) @ gradients
 
 
 def test_pcgrad_removes_the_conflicting_component_and_nothing_else():
@@ -29,7 +33,7 @@ def test_pcgrad_of_three_is_the_algorithm_of_the_paper():
     gradients[1] -= gradients[0]
     seeds = [3, 4, 5, 6]
     for seed in seeds:
-        order = When(0, 0.0, np.random.default_rng(seed)).draw
+        order = when(seed=seed).draw
         total = np.zeros(5)
         for i in range(3):
             projected = gradients[i].copy()
