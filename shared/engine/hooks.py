@@ -118,18 +118,18 @@ class Progress(Hook):
 
 
 class Balancing(Hook):
-    """Tells the balancer where the training is, lets it learn from every iteration, and puts what it tells among the outputs."""
+    """Tells the balancer where the training is, lets it learn from steps that are taken, and puts what it tells among the outputs."""
 
     priority = "ABOVE_NORMAL"  # before averaging, progress and checkpoints see the iteration
 
-    def __init__(self, balance: Balancer) -> None:
-        self.balance = balance
+    def __init__(self, balance: Balancer, guard: Guard) -> None:
+        self.balance, self.guard = balance, guard
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         self.balance.begin(runner.iter, runner.max_iters)
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None) -> None:
-        told = self.balance.end()
+        told = self.balance.end(learn=not self.guard.left_out)
         if outputs is not None:
             outputs.update(told)
 

@@ -181,7 +181,7 @@ def _run(model: Any, description: Mapping, config: Tree, folder: Path, latest: P
         assert valid is not None
         return score(model, valid, here, tasks=tasks, batch=config["batch"], dtype=dtype)[0]
 
-    balancing: list[Any] = [Balancing(balance)] if balance is not None else []
+    balancing: list[Any] = [Balancing(balance, guard)] if balance is not None else []
     watch = Stopwatch(here.device, active=here.first)
     step: nn.Module = Step(model, balance).to(here.device)
     if here.processes > 1:

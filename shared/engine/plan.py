@@ -103,7 +103,7 @@ def _recomputed(step: Step) -> int:
 
 
 @contextmanager
-def _without_content(config: Tree) -> Iterator[nn.Module]:
+def _without_content(config: Tree) -> Iterator[Any]:
     """The model of a config, its parameters shapes only; so is all that is computed inside."""
     description = describe(config)
     description["backbone"] = {**description["backbone"], "recompute": False}

@@ -60,15 +60,15 @@ class Balancer(nn.Module):
         of = dict(zip(self.rule.tasks, factors))
         return {name: value * of[name.split("/")[1]] for name, value in losses.items()}
 
-    def end(self) -> dict[str, Tensor]:
-        """The iteration is over: the rule learns, and what is worth a curve is told."""
+    def end(self, *, learn: bool = True) -> dict[str, Tensor]:
+        """The iteration is over: the rule learns, unless the step was left out, and what is worth a curve is told."""
         costs = torch.stack(self._costs)  # (k,T)
         labelled = costs.isfinite() & (costs > 0)
         known = labelled.any(0)
         mean = torch.where(labelled, costs, 0).sum(0) / labelled.sum(0).clamp(min=1)
         gram = self._gram if self._rows is None else products(self._rows)
         gram = gram.double() if gram is not None and gram.isfinite().all() else None
-        if isinstance(self.rule, Weighing):
+        if learn and isinstance(self.rule, Weighing):
             self.rule.learn(Seen(mean, known, gram))
         told = {f"balance/cost/{task}": cost for task, cost in zip(self.rule.tasks, mean)}
         told |= {f"balance/weight/{task}": factor for task, factor in zip(self.rule.tasks, torch.stack(self._factors).mean(0))}

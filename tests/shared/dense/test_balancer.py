@@ -219,3 +219,14 @@ def test_random_decisions_are_functions_of_seed_iteration_and_micro_batch():
     assert draws(1, 5, 0) == draws(1, 5, 0)
     different = [draws(1, 5, 0), draws(2, 5, 0), draws(1, 6, 0), draws(1, 5, 1)]
     assert len({tuple(row) for row in different}) == 4
+
+
+def test_a_step_that_is_left_out_teaches_nothing(model, batch):
+    balance = balancer("lossmean", NAMES)
+    balance.begin(0, 10)
+    before = {name: value.clone() for name, value in balance.state_dict().items()}
+    for learn, changes in ((False, False), (True, True)):
+        balanced(model, balance, batch)
+        balance.end(learn=learn)
+        balance.begin(1, 10)
+        assert changes == any(not torch.equal(value, before[name]) for name, value in balance.state_dict().items())

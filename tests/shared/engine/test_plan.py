@@ -76,7 +76,7 @@ def test_memory_by_hand(tiny, tmp_path, plain):
 )
 def test_every_setting_that_costs_memory_is_planned(tiny, tmp_path, plain, override, what, grows):
     changed = plan(tiny("seg", tmp_path, *PLAIN, override))
-    before, after = (getattr(p, what, p.fixed.get(what)) for p in (plain, changed))
+    before, after = (p.fixed[what] if what in p.fixed else getattr(p, what) for p in (plain, changed))
     assert (after > before) is grows
     assert after != before
 
