@@ -118,7 +118,7 @@ class Progress(Hook):
 
 
 class Balancing(Hook):
-    """Tells the balancer where the training is, lets it learn from steps that are taken, and puts what it tells among the outputs."""
+    """Tells the balancer where the training is, lets it learn from steps that are taken, and puts its curves among the outputs."""
 
     priority = "ABOVE_NORMAL"  # before averaging, progress and checkpoints see the iteration
 
