@@ -159,30 +159,29 @@ def draw_keypoints(
     return picture
 
 
-def _draw_person(
-    picture: np.ndarray, points: np.ndarray, links: Links, table: np.ndarray, least: float, size_px: float | None
-) -> None:
+def _draw_person(to: np.ndarray, points: np.ndarray, links: Links, table: np.ndarray, least: float, size_px: float | None) -> None:
     xy, score = points[:, :2], points[:, 2]
     # A bone to a point far outside is a mistake of the model, and would overflow OpenCV's integers.
-    near = (np.abs(np.nan_to_num(xy, nan=np.inf)) < 8 * max(picture.shape)).all(-1)
+    near = (np.abs(np.nan_to_num(xy, nan=np.inf)) < 8 * max(to.shape)).all(-1)
     shown = near & (score >= least)
     if not shown.any():
         return
-    radius = _point_radius(xy[shown], size_px or _extent(xy[shown], picture))
+    radii = np.zeros(len(xy))
+    radii[shown] = _radii(xy[shown], size_px or _extent(xy[shown], to))
     fixed = np.where(shown[:, None], xy * (1 << SHIFT), 0).round().astype(int)
-    bones = [(a, b) for a, b in links if shown[a] and shown[b]]
-    line, rim = _stroke(radius * 0.9), _stroke(radius * 0.25)
-    if line > 2:  # a dark edge keeps bright bones legible on bright clothes; on thin lines it would be all there is
-        for a, b in bones:
-            cv2.line(picture, fixed[a].tolist(), fixed[b].tolist(), (25, 25, 25), line + 2 * rim, cv2.LINE_AA, SHIFT)
-    for a, b in bones + [(b, a) for a, b in bones]:  # each end paints its half
+    bones = [(a, b, _stroke(0.9 * max(radii[a], radii[b]))) for a, b in links if shown[a] and shown[b]]
+    for a, b, line in bones:
+        if line > 2:  # a dark edge keeps bright bones legible on bright clothes; on thin lines it would be all there is
+            edge = line + 2 * _stroke(0.28 * line)
+            cv2.line(to, fixed[a].tolist(), fixed[b].tolist(), (25, 25, 25), edge, cv2.LINE_AA, SHIFT)
+    for a, b, line in bones + [(b, a, line) for a, b, line in bones]:  # each end paints its half
         half = ((fixed[a] + fixed[b]) // 2).tolist()
-        cv2.line(picture, fixed[a].tolist(), half, table[a].tolist(), line, cv2.LINE_AA, SHIFT)
+        cv2.line(to, fixed[a].tolist(), half, table[a].tolist(), line, cv2.LINE_AA, SHIFT)
     for index in shown.nonzero()[0]:
-        centre = fixed[index].tolist()
+        centre, radius = fixed[index].tolist(), float(radii[index])
         if radius >= 2.5:
-            cv2.circle(picture, centre, round((radius + rim) * (1 << SHIFT)), (255, 255, 255), -1, cv2.LINE_AA, SHIFT)
-        cv2.circle(picture, centre, round(radius * (1 << SHIFT)), table[index].tolist(), -1, cv2.LINE_AA, SHIFT)
+            cv2.circle(to, centre, round((radius + _stroke(radius / 4)) * (1 << SHIFT)), (255, 255, 255), -1, cv2.LINE_AA, SHIFT)
+        cv2.circle(to, centre, round(radius * (1 << SHIFT)), table[index].tolist(), -1, cv2.LINE_AA, SHIFT)
 
 
 def draw_boxes(image: np.ndarray, boxes: np.ndarray, *, alpha: float = 0.6) -> np.ndarray:
@@ -190,9 +189,7 @@ def draw_boxes(image: np.ndarray, boxes: np.ndarray, *, alpha: float = 0.6) -> n
     lined, (H, W) = _rgb(image).copy(), image.shape[:2]
     for x0, y0, x1, y1 in boxes.astype(float):
         line = _stroke(max(x1 - x0, y1 - y0) / 400)
-        low, high = (
-            np.clip([x, y], -line, [W, H]).round().astype(int).tolist() for x, y in ((x0 + 0.5, y0 + 0.5), (x1 - 0.5, y1 - 0.5))
-        )
+        low, high = np.array([[x0 + 0.5, y0 + 0.5], [x1 - 0.5, y1 - 0.5]]).clip(-line, [W, H]).round().astype(int).tolist()
         for colour, width in (((25, 25, 25), line + 2), ((255, 255, 255), line)):
             cv2.rectangle(lined, low, high, colour, width)
     return blend(image, lined, alpha)
@@ -270,12 +267,11 @@ def _extent(xy: np.ndarray, picture: np.ndarray) -> float:
     return max(float(np.linalg.norm(np.ptp(xy, axis=0))), min(picture.shape[:2]) / 16)
 
 
-def _point_radius(xy: np.ndarray, size_px: float) -> float:
-    """Radius in px that suits both the size of the person and the distance between neighbours: 243 points crowd a face."""
+def _radii(xy: np.ndarray, size_px: float) -> np.ndarray:
+    """Radii in px that suit the size of the person and the distance to the next point: 243 points crowd a face. (K,2) -> (K,)."""
     apart = np.linalg.norm(xy[:, None] - xy[None], axis=-1)
     apart[np.diag_indices(len(xy))] = np.inf
-    spacing = np.median(apart.min(1)) if len(xy) > 1 else np.inf
-    return max(0.8, min(size_px / 90, 0.4 * float(spacing)))
+    return np.maximum(0.8, np.minimum(size_px / 90, 0.4 * apart.min(1)))
 
 
 def _fit(picture: np.ndarray, height: int) -> np.ndarray:

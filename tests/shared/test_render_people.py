@@ -105,6 +105,15 @@ def test_boxes_of_any_size_and_place_are_drawn_without_harm(box):
     assert (draw_boxes(image, np.zeros((0, 4), np.float32)) == image).all()
 
 
+def test_a_crowd_of_points_makes_neither_the_others_nor_long_bones_thin():
+    image, body = np.zeros((700, 400, 3), np.uint8), stick(600, at=(300, 50))
+    face = np.stack([60 + np.arange(100) % 10, 60 + np.arange(100) // 10, np.ones(100)], -1)
+    alone = draw_keypoints(image, body, [(0, 1)], COLOURS[1:], size_px=600)
+    both = draw_keypoints(image, np.r_[body, face], [(0, 1), (2, 3)], [*COLOURS[1:], *[(255, 255, 255)] * 100], size_px=600)
+    assert np.array_equal(both[:, 200:], alone[:, 200:])
+    assert (both[:, :200] > 128).any(-1).sum() < 20 * 20, "and a bone of the crowd is as thin as its points"
+
+
 @pytest.mark.parametrize("wild", [np.nan, np.inf, 1e30, -1e9])
 def test_a_point_far_outside_is_left_out(wild):
     points = np.array([[10, 10, 1], [wild, 12, 1]], np.float32)
