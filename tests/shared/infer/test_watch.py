@@ -244,6 +244,21 @@ def test_a_folder_of_photos_videos_and_what_is_neither(trained, short, tmp_path,
     assert "Traceback" not in said
 
 
+def test_whether_a_video_is_smoothed_is_an_option(trained, short, tmp_path, monkeypatch):
+    trembling = {f"short.mp4/00000{n}": [[19.5 + left, 1.5, 59.5 + left, 61.5]] for n, left in enumerate((0.9, -0.9, 0.9))}
+    (tmp_path / "boxes.json").write_text(json.dumps(trembling))
+    films, told = [], []
+    for number, option in enumerate(([], ["--smooth"], ["--no-smooth"])):
+        out = tmp_path / str(number)
+        arguments = short, "--checkpoint", trained, "--people", tmp_path / "boxes.json", "--out", out, "--device", "cpu"
+        assert called(monkeypatch, *arguments, *option, only=Pose) == 0
+        films.append(frames(out / "short.pose.mp4").astype(int))
+        told.append([line["people"][0]["bbox"] for line in lines(out / "short.pose.jsonl")])
+    assert np.array_equal(films[0], films[1])
+    assert np.abs(films[0] - films[2]).max() > 50, "the line around the box stands elsewhere"
+    assert told[0] == told[1] == told[2], "boxes are told as they were given"
+
+
 def test_a_video_of_maps_without_pictures_and_files_is_a_sentence(trained, short, tmp_path, monkeypatch, capfd):
     arguments = short, "--checkpoint", trained, "--out", tmp_path, "--device", "cpu", "--no-render"
     assert called(monkeypatch, *arguments, only=Seg) == 1
