@@ -150,7 +150,7 @@ class Predictor:
             Maps at the picture's size; points (K,3), or (P,K,3) where boxes are given.
 
         Raises:
-            ValueError: the image is not uint8 RGB.
+            ValueError: the image is not uint8 RGB, or the boxes are none.
         """
         answers = dict(known) or self.points([(image, boxes)])[0]
         for one in self._passes(boxes, points=False):
@@ -164,7 +164,7 @@ class Predictor:
         """
         places: dict[Pass, list[tuple[int, np.ndarray | None]]] = {}  # number of the picture, box
         for number, (image, boxes) in enumerate(pictures):
-            _refuse(image)
+            _refuse(image, boxes)
             for one in self._passes(boxes, points=True):
                 people = boxes if one.per_person and boxes is not None else [None]
                 places.setdefault(one, []).extend((number, box) for box in people)
@@ -269,9 +269,11 @@ class Predictor:
         return task.render(image, _shown(task, answers[task.name], person))
 
 
-def _refuse(image: np.ndarray) -> None:
+def _refuse(image: np.ndarray, boxes: Any) -> None:
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise ValueError(f"an image is (H,W,3) uint8 RGB, this is {image.shape} {image.dtype}; use shared.data.photo.read_photo")
+    if boxes is not None and (np.ndim(boxes) != 2 or np.shape(boxes)[1] != 4 or np.asarray(boxes).dtype.kind not in "fiu"):
+        raise ValueError(f"boxes are (P,4) numbers x0 y0 x1 y1 in pixels, these are {np.shape(boxes)}; write [[x0, y0, x1, y1], ...]")
 
 
 def _shown(task: Task, answer: np.ndarray, person: np.ndarray | None) -> Any:

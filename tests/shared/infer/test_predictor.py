@@ -126,3 +126,9 @@ def test_compiled_answers_are_the_same(predictor, trained):
     plain, compiled = predictor(image), Predictor.load(trained, device="cpu", compiled=True)(image)
     assert np.allclose(compiled["depth"], plain["depth"], atol=1e-4)
     assert np.allclose(compiled["pose"], plain["pose"], atol=1e-2)
+
+
+@pytest.mark.parametrize("boxes", [[1, 2, 30, 40], [[1, 2, 30, 40, 0.9]], [["a", "b", "c", "d"]], [None], 7, [[[0, 0, 1, 1]]]])
+def test_what_is_no_list_of_boxes_is_a_sentence(predictor, boxes):
+    with pytest.raises(ValueError, match=r"boxes are \(P,4\) numbers x0 y0 x1 y1 in pixels"):
+        predictor(picture(30, 20), boxes=boxes)
