@@ -20,6 +20,8 @@ from shared.dense.decoder import Spec
 from shared.dense.model import DenseModel
 from shared.engine.session import Session, session
 from shared.engine.step import Autocast, Step
+from shared.engine.survive import Guard, Signals
+from shared.engine.watch import Stopwatch
 from shared.vit.model import ViT
 from tasks.depth.task import Depth
 from tasks.normal.task import Normal
@@ -55,7 +57,10 @@ def trained(rule, here: Session) -> dict[str, Tensor]:
     step = Step(model, balance).train()
     wrapped = MMDistributedDataParallel(step, broadcast_buffers=False) if here.processes > 1 else step
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
-    wrapper = Autocast(device_type="cpu", dtype=None, optimizer=optimizer, accumulative_counts=2)
+    guard, watch = Guard(here, Signals(), spike=0.0, skips=1), Stopwatch(here.device)
+    wrapper = Autocast(
+        device_type="cpu", dtype=None, clip=0.0, guard=guard, watch=watch, optimizer=optimizer, accumulative_counts=2
+    )
     wrapper.initialize_count_status(wrapped, 0, 4)
     share, told = 4 // here.processes, {}
     for iteration in range(2):
