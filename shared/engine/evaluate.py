@@ -32,13 +32,14 @@ def evaluate(only: type[Task] | None = None) -> None:
     parser.add_argument("config", help="names the validation shards (val) and, for the trivial answer, the training shards (train)")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="replace a setting, for example val.limit=100")
     parser.add_argument("--checkpoint", required=True, metavar="FILE", help="model.safetensors of a run")
+    parser.add_argument("--flip", action="store_true", help="average with the answers for the mirror images; takes twice as long")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the scores there too")
     arguments = parser.parse_intermixed_args()  # settings may stand before and after options
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
         config = load(arguments.config, arguments.overrides)
         with session(config["device"]) as here:
-            model, rows = rows_of(config, arguments.checkpoint, here, only=only)
+            model, rows = rows_of(config, arguments.checkpoint, here, only=only, flip=arguments.flip)
             if here.first:
                 scores, trivial = summaries(model.tasks, rows), summaries(model.tasks, rows, trivial=True)
                 further = details(model.tasks, rows)
@@ -64,7 +65,9 @@ def run(config: Tree, path: Path | str, here: Session, *, only: type[Task] | Non
     return model, summaries(model.tasks, rows), summaries(model.tasks, rows, trivial=True)
 
 
-def rows_of(config: Tree, path: Path | str, here: Session, *, only: type[Task] | None = None) -> tuple[DenseModel, Rows]:
+def rows_of(
+    config: Tree, path: Path | str, here: Session, *, only: type[Task] | None = None, flip: bool = False
+) -> tuple[DenseModel, Rows]:
     """The model of a checkpoint, and what is measured of it and of the trivial answers on the config's validation set.
 
     Raises:
@@ -84,4 +87,5 @@ def rows_of(config: Tree, path: Path | str, here: Session, *, only: type[Task] |
         raise ValueError("the config names no validation set; set val.shards=...")
     trivial = trivial_answers(tasks, data.plain_training(config, tasks, (hw[0], hw[1])))
     dtype = precision_of(config["precision"], here.device)
-    return model, measured(model, valid, here, tasks=tasks, batch=config["batch"], dtype=dtype, trivial=trivial, bar=True)
+    how = {"batch": config["batch"], "dtype": dtype, "flip": flip}
+    return model, measured(model, valid, here, tasks=tasks, **how, trivial=trivial, bar=True)

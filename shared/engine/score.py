@@ -15,7 +15,7 @@ from shared.data.blend import Blend
 from shared.data.indexed import Indexed
 from shared.data.stream import Stream
 from shared.dense.canonical import focal_of
-from shared.dense.frame import settle
+from shared.dense.frame import settle, unmirror
 from shared.engine.session import Session
 from shared.task import Task
 
@@ -46,6 +46,7 @@ def measured(
     tasks: Sequence[Task],
     batch: int = 8,
     dtype: torch.dtype | None = None,
+    flip: bool = False,
     trivial: Mapping[str, Tensor] | None = None,
     bar: bool = False,
 ) -> Rows:
@@ -58,6 +59,7 @@ def measured(
         tasks: what to score.
         batch: pictures per forward pass.
         dtype: of autocast; None is float32.
+        flip: average every raw answer with that for the mirror image.
         trivial: raw answers (C,h,w) that ignore the picture, by task.
         bar: show progress.
     """
@@ -68,6 +70,9 @@ def measured(
             image = torch.stack([item.image for item in items]).to(session.device)
             with torch.autocast(session.device.type, dtype, enabled=dtype is not None):
                 raw = model(image)
+                mirrored = model(image.flip(-1)) if flip else {}
+            if flip:
+                raw = {task.name: (raw[task.name].float() + unmirror(task, mirrored[task.name].float())) / 2 for task in tasks}
             for i, item in enumerate(items):
                 rows[item.index] = {task.name: _measure(task, raw[task.name][i], item, trivial) for task in tasks}
             progress.update(len(items) * session.processes)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from shared import checkpoint
 from shared.data.fields import warp
 from shared.data.indexed import Indexed
+from shared.dense.frame import unmirror
 from shared.engine import data
 from shared.engine.evaluate import evaluate, run
 from shared.engine.score import _measure, detailed, details, measured, score, table, times_better, trivial_answers
@@ -53,6 +54,30 @@ class Oracle(nn.Module):
             "normal": truth["normal"].nan_to_num(0).movedim(-1, 0),
             "pose": maps[0],
         }
+
+
+class Twice(Oracle):
+    """Knows mirror images, too: right, or wrong and loud."""
+
+    def __init__(self, people: Indexed, *, right: bool) -> None:
+        super().__init__(people)
+        self.right = right
+
+    def answer(self, picture: Tensor) -> dict[str, Tensor]:
+        if picture.numpy().tobytes() in self.known:
+            return super().answer(picture)
+        truth = super().answer(picture.flip(-1).contiguous())
+        mirrored = {task.name: unmirror(task, truth[task.name][None])[0] for task in TASKS}
+        return mirrored if self.right else {name: 3 * raw.roll(1, 0).flip(-1) for name, raw in mirrored.items()}
+
+
+def test_with_flip_the_mirror_image_counts_as_much_as_the_picture(people):
+    plain, right, wrong = (
+        score(Twice(people, right=known), people, HERE, tasks=TASKS, flip=flip)[0]
+        for known, flip in ((True, False), (True, True), (False, True))
+    )
+    assert right == pytest.approx(plain, abs=1e-5, nan_ok=True)
+    assert all(wrong[f"{task.name}/{task.score.name}"] != right[f"{task.name}/{task.score.name}"] for task in TASKS)
 
 
 def test_the_truth_scores_perfectly(people):
