@@ -23,7 +23,7 @@ from decoding import reference
 from torch import nn
 
 from shared.build import build
-from shared.dense.decoder import NormSiLU
+from shared.dense.decoder import Decoder, NormSiLU
 from shared.dense.model import DenseModel
 from shared.infer.predictor import Predictor
 
@@ -58,7 +58,8 @@ class Official(nn.Module):
 @torch.inference_mode()
 def official(model: DenseModel, image: np.ndarray) -> np.ndarray:
     """The answer of the official scripts; of pose without the flip test, in heatmap pixels."""
-    (task,), (decoder,) = model.tasks, model.decoders.values()
+    (task,), decoder = model.tasks, model.decoders[model.tasks[0].name]
+    assert isinstance(decoder, Decoder)
     seen = cv2.resize(image, SIZE[::-1], interpolation=cv2.INTER_LINEAR)
     x = model.backbone(model.normalise(torch.from_numpy(seen.transpose(2, 0, 1))[None]))
     for step in (decoder.stem, *decoder.up, *decoder.refine, decoder.last):

@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 
 from shared.data import quarantine
+from shared.data.mixture import Mixture
 from shared.data.quarantine import LEAST, RECENT, Quarantine
 from shared.data.shards import DamagedSample, Shards, write_shards
 from shared.data.stream import Stream
+from shared.data.wanted import Wanted
 
 
 @pytest.fixture
@@ -105,7 +107,7 @@ def test_a_stream_that_is_mostly_damaged_ends_with_a_sentence(many):
 
 
 def test_a_few_bad_ones_at_the_beginning_end_nothing(many):
-    quarantined = Quarantine(Shards(many))
+    quarantined = Quarantine(Mixture(many, Wanted({})))
     quarantined.judge(5)
     for failed in [0] * LEAST + [1] * RECENT:  # a half of the recent ones in the end
         quarantined.judge(failed)
