@@ -66,7 +66,7 @@ def infer(only: type[Task] | None = None) -> None:
     except (ValueError, OSError) as error:
         parser.exit(2, f"error: {error}\n")
     how = {"finder": finder, "ask": ask, "render": not arguments.no_render, "smooth": arguments.smooth}
-    how |= {"workers": arguments.workers}
+    how |= {"gallery": arguments.gallery, "workers": arguments.workers}
     failed = run(predictor, photos[rank::processes], arguments.out, **how, manifest=manifest)
     sys.exit(1 if failed else 0)
 

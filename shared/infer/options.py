@@ -95,6 +95,9 @@ def parser_of(only: type[Task] | None) -> argparse.ArgumentParser:
     )
     parser.add_argument("--no-render", action="store_true", help="write answers only, no pictures of them")
     parser.add_argument(
+        "--gallery", action="store_true", help="also gallery.html: photos over their answers, with a slider; needs no network"
+    )
+    parser.add_argument(
         "--smooth",
         action=argparse.BooleanOptionalAction,
         default=True,

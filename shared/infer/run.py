@@ -20,6 +20,7 @@ from tqdm import tqdm
 from shared.data.photo import Found
 from shared.formats import About, Ask
 from shared.infer.belt import Belt, Here
+from shared.infer.gallery import PHOTO, exhibit, make_page
 from shared.infer.manifest import Manifest
 from shared.infer.people import Finder, People, whole
 from shared.infer.predictor import Answers, Predictor
@@ -27,6 +28,7 @@ from shared.infer.reader import FORGIVEN, HELD, Read, called, read_ahead, where
 from shared.infer.video import is_video
 from shared.infer.watch import watch
 from shared.infer.writer import write
+from shared.task import Task
 
 log = logging.getLogger(__name__)
 USUAL = Ask()
@@ -68,6 +70,7 @@ class Run:
     render: bool
     bar: tqdm
     desk: Belt
+    gallery: bool = False
     manifest: Manifest | None = None
     failed: dict[str, str] = field(default_factory=dict)
     queue: list[Waiting] = field(default_factory=list)
@@ -170,12 +173,22 @@ class Run:
         try:
             for task in self.predictor.tasks:  # one picture at a time: at 4K each takes a hundred megabytes
                 files += write(self.out, photo.found.name, task.asked(answers[task.name], self.ask._replace(about=about)))
-                if self.render:
-                    drawn = self.predictor.draw(task, photo.image, answers, boxes=photo.boxes)
-                    files += write(self.out, photo.found.name, {f"{task.name}.jpg": drawn})
+                if self.render or self.gallery:
+                    files += self._pictures(task, photo, answers)
+            if self.gallery:
+                files += exhibit(self.out, photo.found.name, {PHOTO: photo.image})
         except FORGIVEN as error:
             wrong = error
         return Written(files, wrong, time.perf_counter() - began)
+
+    def _pictures(self, task: Task, photo: Waiting, answers: Answers) -> list[Path]:
+        """Draw an answer, for itself and for the gallery."""
+        drawn, files = self.predictor.draw(task, photo.image, answers, boxes=photo.boxes), []
+        if self.render:
+            files += write(self.out, photo.found.name, {f"{task.name}.jpg": drawn})
+        if self.gallery:
+            files += exhibit(self.out, photo.found.name, {task.name: drawn})
+        return files
 
     def _views(self, queue: list[Waiting]) -> int:
         return sum(self.predictor.views(photo.boxes) for photo in queue)
@@ -190,6 +203,7 @@ def run(
     ask: Ask = USUAL,
     render: bool = True,
     smooth: bool = True,
+    gallery: bool = False,
     manifest: Manifest | None = None,
     workers: int | None = None,
 ) -> dict[str, str]:
@@ -202,6 +216,7 @@ def run(
         ask: the formats.
         render: pictures of the answers, too.
         smooth: in videos, points are smoothed over time.
+        gallery: a page on which photos lie over their answers; videos are not in it.
         manifest: what it has is left alone, and the rest goes into it.
         workers: threads that read and write while the network looks; 0: one thing after another; None: `usual_workers`. The files
             are the same.
@@ -218,13 +233,15 @@ def run(
         tqdm(total=len(left), desc="infer", unit="img") as bar,
     ):
         desk = Belt(pool, most=BEHIND)
-        with Run(predictor, out, ask, render, bar, desk, manifest) as job, closing(read_ahead(left, pool)) as reads:
+        with Run(predictor, out, ask, render, bar, desk, gallery, manifest) as job, closing(read_ahead(left, pool)) as reads:
             for one in reads:
                 if is_video(one.found.path):
                     job.take_video(one.found, finder, smooth=smooth)
                 else:
                     job.take(one, finder)
             job.flush()
+    if gallery:
+        log.info("the gallery is %s", make_page(out))
     seconds, failed = time.perf_counter() - began, job.failed
     done = len(left) - len(failed)
     kinds = "photos and videos" if any(is_video(found.path) for found in photos) else "photos"
