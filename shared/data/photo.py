@@ -53,6 +53,7 @@ class Found(NamedTuple):
 
     path: Path
     name: str  # "sub/dir/photo": relative, no suffix unless two photos would share the name
+    inside: tuple[int, int, int] | None = None  # offset, size and CRC-32 of its bytes, where `path` is an archive
 
 
 class Header(NamedTuple):
@@ -93,8 +94,7 @@ def photo_size(source: Path | bytes) -> tuple[int, int]:
 def photo_header(source: Path | bytes) -> Header:
     """Format, mode, orientation and size of a photo, read without decoding it."""
     with _opened(source) as image:
-        orientation = _orientation(image)
-        # Pillow gives the size of a TIFF file as shown, but of all others as stored.
+        orientation = _orientation(image)  # Pillow gives the size of a TIFF file as shown, but of all others as stored
         width, height = (image.tag_v2[256], image.tag_v2[257]) if isinstance(image, TiffImageFile) else image.size
         return Header(image.format or "", image.mode, orientation, (width, height) if orientation >= 5 else (height, width))
 

@@ -14,7 +14,7 @@ import torch
 from torch.cuda import is_available as has_cuda
 
 from shared import builtin
-from shared.data.photo import PHOTO_SUFFIXES, Found, find_photos
+from shared.data.photo import Found
 from shared.dense.canonical import USUAL_VIEW_DEG
 from shared.formats import Ask
 from shared.infer import options
@@ -22,13 +22,13 @@ from shared.infer.detector import Detector
 from shared.infer.manifest import Manifest
 from shared.infer.people import Finder, Given, whole
 from shared.infer.predictor import Predictor
+from shared.infer.reader import called, find
 from shared.infer.run import run
-from shared.infer.video import VIDEO_SUFFIXES
 from shared.infer.writer import exr_is_there
 from shared.task import Task
 
 log = logging.getLogger(__name__)
-INDIFFERENT = {"input", "out", "device", "batch", "compile", "again"}  # options that change no answer
+INDIFFERENT = {"input", "out", "device", "batch", "compile", "again", "workers"}  # options that change no answer
 
 
 def infer(only: type[Task] | None = None) -> None:
@@ -41,7 +41,7 @@ def infer(only: type[Task] | None = None) -> None:
         size = options.size(arguments.size) if arguments.size else None
         ask = Ask(frozenset(filter(None, arguments.formats.split(","))), arguments.focal, options.span(arguments.span))
         rank, processes = (int(os.environ.get(name, default)) for name, default in (("RANK", 0), ("WORLD_SIZE", 1)))
-        photos = find_photos(arguments.input, suffixes=PHOTO_SUFFIXES | VIDEO_SUFFIXES)
+        photos = find(arguments.input)
         predictor = Predictor.load(
             arguments.checkpoint,
             device=_device(arguments.device),
@@ -66,6 +66,7 @@ def infer(only: type[Task] | None = None) -> None:
     except (ValueError, OSError) as error:
         parser.exit(2, f"error: {error}\n")
     how = {"finder": finder, "ask": ask, "render": not arguments.no_render, "smooth": arguments.smooth}
+    how |= {"gallery": arguments.gallery, "workers": arguments.workers}
     failed = run(predictor, photos[rank::processes], arguments.out, **how, manifest=manifest)
     sys.exit(1 if failed else 0)
 
@@ -96,8 +97,8 @@ def _finder(arguments: argparse.Namespace, predictor: Predictor, photos: Sequenc
         return Detector.load(**wanted, device=predictor.device)
     given = Given.read(Path(who))
     names = {key.partition("/")[0] for key in given.table}  # of frames: clip.mp4/000123
-    if not any(found.path.name in names for found in photos):
-        raise ValueError(f"{who} names none of these photos; its keys are file names like {photos[0].path.name}")
+    if not any(called(found) in names for found in photos):
+        raise ValueError(f"{who} names none of these photos; its keys are file names like {called(photos[0])}")
     return given
 
 

@@ -23,7 +23,7 @@ def parser_of(only: type[Task] | None) -> argparse.ArgumentParser:
   torchrun --nproc_per_node 4 tasks/{what}/infer.py archive/ --out answers
   python tasks/{what}/infer.py holiday/ more.txt 'scans/*.png' --checkpoint model.safetensors --out answers --device cuda""",
     )
-    parser.add_argument("input", nargs="+", help="photos, videos, folders (searched in depth), globs, or .txt lists")
+    parser.add_argument("input", nargs="+", help="photos, videos, shards (.tar), folders (searched in depth), globs, or .txt lists")
     parser.add_argument(
         "--checkpoint", metavar="FILE", help="model.safetensors of a run, or an official file (default: the built-in model)"
     )
@@ -71,6 +71,12 @@ def parser_of(only: type[Task] | None) -> argparse.ArgumentParser:
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: %(default)s)")
     parser.add_argument("--precision", default="auto", metavar="KIND", help="fp32 or bf16 (auto: bf16 on GPUs that have it)")
     parser.add_argument("--compile", action="store_true", help="compile the network first: pays from a few dozen photos on")
+    parser.add_argument(
+        "--workers",
+        type=threads,
+        metavar="N",
+        help="threads that read and write meanwhile; 0: one thing after another (default: one for each core, 8 at most)",
+    )
     parser.add_argument("--formats", default="", metavar="A,B", help="files to write instead of the usual ones: " + _formats(only))
     parser.add_argument(
         "--focal",
@@ -89,6 +95,9 @@ def parser_of(only: type[Task] | None) -> argparse.ArgumentParser:
     )
     parser.add_argument("--no-render", action="store_true", help="write answers only, no pictures of them")
     parser.add_argument(
+        "--gallery", action="store_true", help="also gallery.html: photos over their answers, with a slider; needs no network"
+    )
+    parser.add_argument(
         "--smooth",
         action=argparse.BooleanOptionalAction,
         default=True,
@@ -100,6 +109,13 @@ def parser_of(only: type[Task] | None) -> argparse.ArgumentParser:
 def _formats(only: type[Task] | None) -> str:
     """The formats of a task, for the help."""
     return ", ".join(only.formats) if only and only.formats else "of each task those that it has, see docs/inference.md"
+
+
+def threads(text: str) -> int:
+    """`4` -> threads."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of threads; write 0, 1, 2, ...")
+    return int(text)
 
 
 def span(text: str) -> tuple[float, float]:

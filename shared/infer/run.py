@@ -1,27 +1,39 @@
-"""Photos and videos through a model: read, look, write; people of several photos wait for one another, a bad one is named."""
+"""Photos and videos through a model: read, look, write; people of several photos wait for one another, a bad one is named.
+
+Threads read ahead and write behind while the network looks; all the rest, the manifest above all, is done by the one who runs.
+"""
 
 import logging
+import os
 import sys
 import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from types import TracebackType
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from tqdm import tqdm
 
-from shared.data.photo import Found, read_photo
+from shared.data.photo import Found
 from shared.formats import About, Ask
+from shared.infer.belt import Belt, Here
+from shared.infer.gallery import PHOTO, exhibit, make_page
 from shared.infer.manifest import Manifest
 from shared.infer.people import Finder, People, whole
 from shared.infer.predictor import Answers, Predictor
+from shared.infer.reader import FORGIVEN, HELD, Read, called, read_ahead, where
 from shared.infer.video import is_video
 from shared.infer.watch import watch
 from shared.infer.writer import write
+from shared.task import Task
 
 log = logging.getLogger(__name__)
 USUAL = Ask()
-HELD = 50_000_000  # pixels of photos that wait, 150 MB; one photo may have more
+BEHIND = 600_000_000  # bytes of photos and answers that wait to be written: two of 4K with four answers; one may have more
+THREADS = 8  # more of them than a disk can feed
 
 
 class Waiting(NamedTuple):
@@ -37,32 +49,56 @@ class Waiting(NamedTuple):
         return None if self.people is None else self.people.boxes
 
 
+class Written(NamedTuple):
+    """What became of writing."""
+
+    files: list[Path]
+    wrong: Exception | None
+    seconds: float  # that it took
+
+
 @dataclass
 class Run:
-    """One call of the command: photos wait until their people fill a batch, then they are answered and written in order."""
+    """One call of the command: photos wait until their people fill a batch, then they are answered and given to who writes.
+
+    A context: when it is left, all that has begun to be written is whole and noted, whatever happened.
+    """
 
     predictor: Predictor
     out: Path
     ask: Ask
     render: bool
     bar: tqdm
+    desk: Belt
+    gallery: bool = False
     manifest: Manifest | None = None
     failed: dict[str, str] = field(default_factory=dict)
     queue: list[Waiting] = field(default_factory=list)
 
-    def take(self, found: Found, finder: Finder) -> None:
-        """Read a photo and see who is in it; answer those that wait where it would be one too many."""
-        began = time.perf_counter()
-        try:
-            image = read_photo(found.path)
-            photo = Waiting(found, image, finder(found.path.name, image), time.perf_counter() - began)
-        except (ValueError, OSError) as error:
-            self.fail(found, error, seconds=time.perf_counter() - began)
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if kind is not None:
+            self.desk.call_off()
+        for written in self.desk.rest():
+            self._settle(*written)
+
+    def take(self, read: Read, finder: Finder) -> None:
+        """See who is in a photo; answer those that wait where it would be one too many."""
+        began = time.perf_counter() - read.seconds
+        if read.image is None:
+            self.fail(read.found, read.wrong, seconds=read.seconds)
             return
-        queue = [*self.queue, photo]
+        try:
+            people = finder(called(read.found), read.image)
+        except FORGIVEN as error:
+            self.fail(read.found, error, seconds=time.perf_counter() - began)
+            return
+        queue = [*self.queue, Waiting(read.found, read.image, people, time.perf_counter() - began)]
         if self._views(queue) > self.predictor.batch or sum(waiting.image.size // 3 for waiting in queue) > HELD:
             self.flush()
-        self.queue.append(photo)
+        self.queue.append(queue[-1])
         if not self._views(self.queue):  # nothing that could go together with others
             self.flush()
 
@@ -72,7 +108,7 @@ class Run:
         began = time.perf_counter()
         try:
             wrong = watch(self.predictor, found, self.out, finder=finder, ask=self.ask, render=self.render, smooth=smooth)
-        except (ValueError, OSError) as error:
+        except FORGIVEN as error:
             self.fail(found, error, seconds=time.perf_counter() - began)
         else:
             if wrong is not None:
@@ -81,7 +117,7 @@ class Run:
                 self._note(found, status="done", seconds=time.perf_counter() - began)
 
     def flush(self) -> None:
-        """Answer and write all that wait."""
+        """Answer all that wait, and hand them to who writes."""
         queue, self.queue = self.queue, []
         began = time.perf_counter()
         found = self._together(queue)
@@ -89,17 +125,16 @@ class Run:
         for photo, points in zip(queue, found):
             began = time.perf_counter() - shared - photo.seconds
             try:
-                files = self._write(photo, self.predictor(photo.image, boxes=photo.boxes, known=points))
-            except (ValueError, OSError) as error:
+                answers = self.predictor(photo.image, boxes=photo.boxes, known=points)
+            except FORGIVEN as error:
                 self.fail(photo.found, error, seconds=time.perf_counter() - began)
             else:
-                hw = photo.image.shape[:2]
-                self._note(photo.found, status="done", seconds=time.perf_counter() - began, hw=hw, files=files)
+                self._hand_over(photo, answers, seconds=time.perf_counter() - began)
 
-    def fail(self, found: Found, error: Exception, *, seconds: float, did: str = "failed") -> None:
+    def fail(self, found: Found, error: Exception | None, *, seconds: float, did: str = "failed") -> None:
         """Name a photo or video that has no answer, or not all of it."""
         self.failed[found.name] = str(error)
-        tqdm.write(f"{'skipped' if did == 'failed' else did + ':'} {found.path}: {error}", file=sys.stderr)
+        tqdm.write(f"{'skipped' if did == 'failed' else did + ':'} {where(found)}: {error}", file=sys.stderr)
         self._note(found, status=did, seconds=seconds, message=str(error))
 
     def _note(self, found: Found, **line: Any) -> None:
@@ -114,15 +149,45 @@ class Run:
         except ValueError:
             return [{} for _ in queue]
 
-    def _write(self, photo: Waiting, answers: Answers) -> list[Path]:
+    def _hand_over(self, photo: Waiting, answers: Answers, *, seconds: float) -> None:
+        """Let a photo's answers be written as soon as there is room, and note which ones have been."""
+        weight = photo.image.nbytes + sum(answer.nbytes for answer in answers.values())
+        for written in self.desk.room(weight):
+            self._settle(*written)
+        self.desk.put((photo.found, photo.image.shape[:2], seconds), weight, self._write, photo, answers)
+        for written in self.desk.done():
+            self._settle(*written)
+
+    def _settle(self, photo: tuple[Found, tuple[int, int], float], writing: Future) -> None:
+        (found, hw, seconds), written = photo, writing.result()
+        if written.wrong is not None:
+            self.fail(found, written.wrong, seconds=seconds + written.seconds)
+        else:
+            self._note(found, status="done", seconds=seconds + written.seconds, hw=hw, files=written.files)
+
+    def _write(self, photo: Waiting, answers: Answers) -> Written:
+        """Write what was found in a photo; in a thread of its own, so nothing of the run is changed here."""
         hw = (photo.image.shape[0], photo.image.shape[1])
         about = About(hw) if photo.people is None else About(hw, photo.people.boxes, photo.people.scores)
-        files: list[Path] = []
-        for task in self.predictor.tasks:  # one picture at a time: at 4K each takes a hundred megabytes
-            files += write(self.out, photo.found.name, task.asked(answers[task.name], self.ask._replace(about=about)))
-            if self.render:
-                drawn = self.predictor.draw(task, photo.image, answers, boxes=photo.boxes)
-                files += write(self.out, photo.found.name, {f"{task.name}.jpg": drawn})
+        began, files, wrong = time.perf_counter(), [], None
+        try:
+            for task in self.predictor.tasks:  # one picture at a time: at 4K each takes a hundred megabytes
+                files += write(self.out, photo.found.name, task.asked(answers[task.name], self.ask._replace(about=about)))
+                if self.render or self.gallery:
+                    files += self._pictures(task, photo, answers)
+            if self.gallery:
+                files += exhibit(self.out, photo.found.name, {PHOTO: photo.image})
+        except FORGIVEN as error:
+            wrong = error
+        return Written(files, wrong, time.perf_counter() - began)
+
+    def _pictures(self, task: Task, photo: Waiting, answers: Answers) -> list[Path]:
+        """Draw an answer, for itself and for the gallery."""
+        drawn, files = self.predictor.draw(task, photo.image, answers, boxes=photo.boxes), []
+        if self.render:
+            files += write(self.out, photo.found.name, {f"{task.name}.jpg": drawn})
+        if self.gallery:
+            files += exhibit(self.out, photo.found.name, {task.name: drawn})
         return files
 
     def _views(self, queue: list[Waiting]) -> int:
@@ -138,7 +203,9 @@ def run(
     ask: Ask = USUAL,
     render: bool = True,
     smooth: bool = True,
+    gallery: bool = False,
     manifest: Manifest | None = None,
+    workers: int | None = None,
 ) -> dict[str, str]:
     """Answer every photo and video and write what was found; returns name -> sentence for those that failed.
 
@@ -149,7 +216,10 @@ def run(
         ask: the formats.
         render: pictures of the answers, too.
         smooth: in videos, points are smoothed over time.
+        gallery: a page on which photos lie over their answers; videos are not in it.
         manifest: what it has is left alone, and the rest goes into it.
+        workers: threads that read and write while the network looks; 0: one thing after another; None: `usual_workers`. The files
+            are the same.
     """
     began = time.perf_counter()
     left = [found for found in photos if manifest is None or not manifest.has(found)]
@@ -157,14 +227,21 @@ def run(
         log.info(
             "%d of %d were answered before and stay as they are; --again answers them, too", len(photos) - len(left), len(photos)
         )
-    with tqdm(total=len(left), desc="infer", unit="img") as bar:
-        job = Run(predictor, out, ask, render, bar, manifest)
-        for found in left:
-            if is_video(found.path):
-                job.take_video(found, finder, smooth=smooth)
-            else:
-                job.take(found, finder)
-        job.flush()
+    workers = usual_workers() if workers is None else workers
+    with (
+        ThreadPoolExecutor(workers, "infer") if workers else Here() as pool,
+        tqdm(total=len(left), desc="infer", unit="img") as bar,
+    ):
+        desk = Belt(pool, most=BEHIND)
+        with Run(predictor, out, ask, render, bar, desk, gallery, manifest) as job, closing(read_ahead(left, pool)) as reads:
+            for one in reads:
+                if is_video(one.found.path):
+                    job.take_video(one.found, finder, smooth=smooth)
+                else:
+                    job.take(one, finder)
+            job.flush()
+    if gallery:
+        log.info("the gallery is %s", make_page(out))
     seconds, failed = time.perf_counter() - began, job.failed
     done = len(left) - len(failed)
     kinds = "photos and videos" if any(is_video(found.path) for found in photos) else "photos"
@@ -172,3 +249,8 @@ def run(
     if failed:
         log.warning("%d skipped: %s", len(failed), ", ".join(sorted(failed)[:20]) + (", ..." if len(failed) > 20 else ""))
     return failed
+
+
+def usual_workers() -> int:
+    """As many threads as the machine has cores, eight at most, shared with the other processes of torchrun; at least one."""
+    return max(1, min(THREADS, (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", 1))))

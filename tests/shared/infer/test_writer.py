@@ -88,6 +88,29 @@ def test_exr_comes_back_where_opencv_has_it_and_is_a_sentence_where_not(tmp_path
     assert np.array_equal(back[1][..., ::-1], normal)
 
 
+def test_a_png_may_have_a_palette_and_say_something(tmp_path):
+    ids, colours = RNG.integers(0, 3, (7, 5), dtype=np.uint8), [(255, 0, 0), (0, 255, 0), (1, 2, 3)]
+    (path,) = write(tmp_path, "a", {"png": Png(ids, palette=colours, text={"unit": "class", "names": "a, b, ü"})})
+    with Image.open(path) as image:
+        image.verify()  # checksums
+    with Image.open(path) as image:
+        assert image.mode == "P"
+        assert np.array_equal(np.array(image), ids)
+        assert np.array_equal(np.array(image.convert("RGB")), np.array(colours)[ids])
+        assert (image.info["unit"], image.info["names"]) == ("class", "a, b, ü")
+    assert np.array_equal(cv2.imread(str(path))[..., ::-1], np.array(colours)[ids]), "others read it, too"
+
+
+@pytest.mark.parametrize("kind", ["uint8", "uint16"])
+@pytest.mark.parametrize("more", [(), (3,)])
+def test_pngs_keep_every_level_of_any_size(tmp_path, kind, more):
+    for hw in ((1, 1), (1, 300), (129, 97)):
+        values = RNG.integers(0, np.iinfo(kind).max, (*hw, *more), dtype=kind, endpoint=True)
+        (path,) = write(tmp_path, "a", {"png": values})
+        back = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        assert np.array_equal(back[..., ::-1] if more else back, values)
+
+
 def test_levels_know_their_scale_and_come_back(tmp_path):
     values = (3 * RNG.normal(size=(40, 30))).astype(np.float32)
     values[2, 3:7] = np.nan

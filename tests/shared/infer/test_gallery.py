@@ -1,0 +1,128 @@
+"""The gallery stands by itself: all that the page names lies beside it, whatever the photos are called. No browser is asked."""
+
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote_to_bytes
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from shared.infer.cli import infer
+from shared.infer.gallery import exhibit, make_page
+
+RNG = np.random.default_rng(0)
+NAMES = [
+    "plain",
+    "sub/a b",
+    "a.b",
+    "a.b.c",
+    '"><script>alert(1)</script>',
+    "100%?#&amp;",
+    "line\nbreak",
+    "ümläut/ünd",
+    "{name}",
+    "it's",
+]
+VOID = {"meta", "img", "input", "br"}
+
+
+class Page(HTMLParser):
+    """What a page holds; elements that are not closed in order are refused."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.folder, self.open = path.parent, []
+        self.elements: list[tuple[str, dict[str, str]]] = []
+        self.captions: list[str] = []
+        self.text = path.read_text("utf-8")
+        self.feed(self.text)
+        self.close()
+        assert not self.open
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, {name: value or "" for name, value in attrs}))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open[-2:] == ["figcaption", "span"]:
+            self.captions.append(data)
+
+    def of(self, tag: str) -> list[dict[str, str]]:
+        return [attributes for one, attributes in self.elements if one == tag]
+
+    def named(self) -> list[Path]:
+        """The files that the page wants."""
+        addresses = [one["src"] for one in self.of("img")] + [one["value"] for one in self.of("option")]
+        return [self.folder / unquote_to_bytes(address).decode() for address in addresses]
+
+
+@pytest.fixture
+def page(tmp_path) -> Page:
+    for name in NAMES:
+        picture = RNG.integers(0, 256, (30, 40, 3), dtype=np.uint8)
+        exhibit(tmp_path, name, {"photo": picture, "seg": picture // 2, "depth": picture // 3})
+    return Page(make_page(tmp_path))
+
+
+def test_every_photo_is_there_under_its_own_name(page):
+    assert sorted(page.captions) == sorted(NAMES)
+    assert len(page.of("img")) == 2 * len(NAMES)
+    assert len(page.of("script")) == 1, "a name is no script"
+
+
+def test_all_that_the_page_names_lies_beside_it_and_nothing_comes_from_elsewhere(page):
+    files = page.named()
+    assert set(files) == set(page.folder.rglob("*.jpg"))
+    assert all(path.is_file() for path in files)
+    assert "//" not in page.text.replace("<!doctype", "")
+    assert not page.of("link")
+    assert not any("src" in script for script in page.of("script"))
+
+
+def test_every_pair_can_be_moved_and_changed_by_keys_and_says_what_it_is(page):
+    sliders, choices = page.of("input"), page.of("select")
+    assert len(sliders) == len(choices) == len(NAMES)
+    assert all(slider["type"] == "range" and name in slider["aria-label"] for slider, name in zip(sliders, page.captions))
+    assert all(name in choice["aria-label"] for choice, name in zip(choices, page.captions))
+    assert all(image["alt"] for image in page.of("img"))
+    assert not any("tabindex" in attributes for _, attributes in page.elements)
+    assert len(page.of("option")) == 2 * len(NAMES)
+
+
+def test_pictures_are_1600_pixels_at_most_and_small_ones_as_they_are(tmp_path):
+    for hw, shown in (((900, 3200), (1600, 450)), ((5000, 2), (1, 1600)), ((20, 30), (30, 20))):
+        for path in exhibit(tmp_path, str(hw), {"photo": np.zeros((*hw, 3), np.uint8)}):
+            with Image.open(path) as picture:
+                assert picture.size == shown
+
+
+def test_the_command_makes_it_for_all_that_is_there_also_when_it_goes_on(trained, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+
+    def called(*arguments: object) -> None:
+        given = ["infer.py", *arguments, "--checkpoint", trained, "--device", "cpu", "--out", out, "--tasks", "seg,depth"]
+        monkeypatch.setattr(sys, "argv", [*map(str, given)])
+        with pytest.raises(SystemExit) as exit_:
+            infer()
+        assert exit_.value.code == 0
+
+    for name in ("one", "two"):
+        Image.fromarray(RNG.integers(0, 256, (30, 20, 3), dtype=np.uint8)).save(tmp_path / f"{name}.png")
+    called(tmp_path / "one.png")
+    assert not (out / "gallery.html").exists()
+    called(tmp_path / "one.png", "--gallery", "--no-render")
+    called(tmp_path / "one.png", tmp_path / "two.png", "--gallery", "--no-render")
+    page = Page(out / "gallery.html")
+    assert page.captions == ["one", "two"]
+    assert {path.name for path in page.named()} == {f"{n}.{what}.jpg" for n in ("one", "two") for what in ("photo", "seg", "depth")}
+    with Image.open(out / "one.seg.jpg") as own, Image.open(out / "gallery_files" / "one.seg.jpg") as shown:
+        assert np.array_equal(np.array(own), np.array(shown))
+    (out / "gallery_files" / "two.seg.jpg").unlink()
+    called(tmp_path / "one.png", tmp_path / "two.png", "--gallery", "--no-render")
+    assert (out / "gallery_files" / "two.seg.jpg").is_file(), "a picture that is gone is made again"
