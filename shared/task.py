@@ -44,6 +44,7 @@ class Task(ABC):
     name: ClassVar[str]  # key of the decoder in every checkpoint
     field: ClassVar[str]  # the field of a sample that supervises it
     also: tuple[str, ...] = ()  # further fields that its loss and its measurements need
+    heeds: tuple[str, ...] = ()  # fields that its loss takes into account in samples that have them
     answers: ClassVar[Literal["map", "points"]]  # one answer per pixel, or a list of points
     lengths: ClassVar[tuple[int, ...]] = ()  # channels of a decoded map that count widths of the view; answers count pixels
     relative: bool = False  # the raw answer is known up to scale and shift within a view

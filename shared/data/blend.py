@@ -62,7 +62,7 @@ class Blend(Dataset):
                 raise ValueError(f"{dict(source)} is no data set to mix; write dict(shards=..., weight=...)")
         self.proportions = Proportions([source.get("weight", 1) for source in sources])
         asked = wanted or Wanted({})
-        partly = Wanted(asked.fields, derive=asked.derive, partly=True)
+        partly = Wanted(asked.fields, derive=asked.derive, partly=True, optional=asked.optional)
         self.streams = [
             Stream(source["shards"], wanted=partly, seed=seed + k * APART, **options) for k, source in enumerate(sources)
         ]

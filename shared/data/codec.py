@@ -7,7 +7,7 @@
 | `depth` | `.depth.npz` (also read: `.depth.npy`) | float32 metres, deflated | none |
 | `normal` | `.normal.npz` (also read: `.normal.npy`) | int16 / 4095, deflated; -32768 unknown | below 0.02 degrees |
 | `person` | `.person.png` | 8-bit index PNG | none |
-| `alpha` | `.alpha.png` | 8-bit grey PNG, 255 is the whole pixel | at most 1 / 510 |
+| `alpha` `sure` | `.alpha.png` `.sure.png` | 8-bit grey PNG, 255 is 1 | at most 1 / 510 |
 | `albedo` | `.albedo.png` (also read: `.albedo.jpg`) | RGB PNG, sRGB | none |
 | the rest | `.json` | lists of numbers, null for NaN | none |
 
@@ -141,13 +141,13 @@ def _write_png(image: np.ndarray) -> bytes:
     return out.getvalue()
 
 
-def _write_alpha(alpha: np.ndarray) -> bytes:
-    if not ((alpha >= 0) & (alpha <= 1)).all():
-        raise ValueError("field 'alpha' must lie between 0 and 1 and be known everywhere; leave it out where it is not")
-    return _write_png(np.rint(alpha * 255).astype(np.uint8))
+def _write_share(name: str, share: np.ndarray) -> bytes:
+    if not ((share >= 0) & (share <= 1)).all():
+        raise ValueError(f"field {name!r} must lie between 0 and 1 and be known everywhere; leave it out where it is not")
+    return _write_png(np.rint(share * 255).astype(np.uint8))
 
 
-def _read_alpha(content: bytes) -> np.ndarray:
+def _read_share(content: bytes) -> np.ndarray:
     return _read_labels(content).astype(np.float32) / 255
 
 
@@ -228,8 +228,9 @@ WRITERS = {
     "depth": ("depth.npz", partial(_write_npz, "depth")),
     "normal": ("normal.npz", _write_normal),
     "person": ("person.png", _write_png),
-    "alpha": ("alpha.png", _write_alpha),
+    "alpha": ("alpha.png", partial(_write_share, "alpha")),
     "albedo": ("albedo.png", _write_png),
+    "sure": ("sure.png", partial(_write_share, "sure")),
 }
 READERS = {  # where two members of a sample hold the same field, the first in this table is read
     "jpg": ("image", read_photo),
@@ -242,8 +243,9 @@ READERS = {  # where two members of a sample hold the same field, the first in t
     "normal.npz": ("normal", _read_normal),
     "normal.npy": ("normal", _read_normal),
     "person.png": ("person", _read_labels),
-    "alpha.png": ("alpha", _read_alpha),
+    "alpha.png": ("alpha", _read_share),
     "albedo.png": ("albedo", read_photo),
     "albedo.jpg": ("albedo", read_photo),
+    "sure.png": ("sure", _read_share),
 }
 SUFFIXES = (*READERS, "json")

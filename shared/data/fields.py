@@ -35,9 +35,11 @@ FIELDS = {
     "person": Field("label", np.uint8, 255, ()),  # 0 nobody, 1, 2, ... people
     "alpha": Field("share", np.float32, np.nan, ()),  # 0..1 of the pixel that people cover
     "albedo": Field("colour", np.uint8, 0, (3,)),  # RGB as sRGB encodes it, without light and shadow
+    "sure": Field("share", np.float32, np.nan, ()),  # 0..1, a teacher's probability of the class that `seg` has
 }
 EXTRA = ("person", "alpha", "albedo")  # few makers have them, and shards hold them on request only
-CORE = tuple(name for name in FIELDS if name not in EXTRA)  # what every maker of people gives
+TAUGHT = ("sure",)  # only models that label pictures for others have them
+CORE = tuple(name for name in FIELDS if name not in (*EXTRA, *TAUGHT))  # what every maker of people gives
 MAPS = tuple(name for name, field in FIELDS.items() if field.kind in {"colour", "label", "scalar", "share", "vector"})
 SKEW = 1e-3  # the most that a camera's axes may be off the right angle, as a sine, where only fx fy cx cy are kept
 

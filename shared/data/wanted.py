@@ -29,13 +29,21 @@ class Wanted:
         fields: the wanted ones.
         derive: those of them, of DERIVED, that are computed for samples that lack them but hold what they follow from.
         partly: data that lack some of the fields will do; `lacks` says which.
+        optional: those of the fields that no data need to have.
 
     Raises:
         ValueError: a field cannot be computed from others.
     """
 
-    def __init__(self, fields: Mapping[str, Vocabulary | None], *, derive: Collection[str] = (), partly: bool = False) -> None:
-        self.fields, self.partly = dict(fields), partly
+    def __init__(
+        self,
+        fields: Mapping[str, Vocabulary | None],
+        *,
+        derive: Collection[str] = (),
+        partly: bool = False,
+        optional: Collection[str] = (),
+    ) -> None:
+        self.fields, self.partly, self.optional = dict(fields), partly, frozenset(optional)
         self.lacks: set[str] = set()  # no sample of these shards has them
         if wrong := sorted(set(derive) - set(DERIVED)):
             raise ValueError(f"{wrong[0]!r} does not follow from other fields of a sample; {' and '.join(DERIVED)} can be derived")
@@ -49,9 +57,11 @@ class Wanted:
         Raises:
             ValueError: no sample has a wanted field, or none of its names is known to the model.
         """
-        bound = Wanted(self.fields, derive=self.derive, partly=self.partly)
+        bound = Wanted(self.fields, derive=self.derive, partly=self.partly, optional=self.optional)
         found = self.found_in(shards)
         for name, vocabulary in self.fields.items():
+            if name not in found and name in self.optional:
+                continue
             if name not in found and (self.partly or name in beside):
                 bound.lacks.add(name)
                 continue
@@ -64,7 +74,7 @@ class Wanted:
                 bound._classes[name] = len(words)
             if vocabulary is None or names is None:
                 continue
-            bound._maps[name] = _translation(name, names, vocabulary)
+            bound._maps[name] = translation(name, names, vocabulary)
         return bound
 
     def found_in(self, shards: Shards) -> set[str]:
@@ -107,15 +117,7 @@ class Wanted:
 
     def translate(self, sample: Sample) -> Sample:
         """The sample in the model's vocabulary."""
-        for name, table in self._maps.items():
-            if name not in sample:
-                continue
-            if FIELDS[name].kind == "label":
-                sample[name] = table[sample[name]]
-            else:  # row k of the model is row table[k] of the data; -1 is the appended row, the unknown point
-                points = np.concatenate([sample[name], np.zeros((1, 3), np.float32)])
-                sample[name] = points[table]
-        return sample
+        return translated(sample, self._maps)
 
     def fill(self, sample: Sample, size: Size) -> Sample:
         """Unknown values for the wanted fields that the sample lacks."""
@@ -134,6 +136,19 @@ def held(shards: Shards) -> set[str]:
     return set().union(*(shards.fields(i) for i in np.linspace(0, len(shards) - 1, min(PROBED, len(shards)), dtype=int)))
 
 
+def translated(sample: Sample, tables: Mapping[str, np.ndarray]) -> Sample:
+    """The sample with the fields of these tables (`translation`) in other words. Changes `sample`."""
+    for name, table in tables.items():
+        if name not in sample:
+            continue
+        if FIELDS[name].kind == "label":
+            sample[name] = table[sample[name]]
+        else:  # row k of the model is row table[k] of the data; -1 is the appended row, the unknown point
+            points = np.concatenate([sample[name], np.zeros((1, 3), np.float32)])
+            sample[name] = points[table]
+    return sample
+
+
 def misplaced(box: np.ndarray, image_hw: tuple[int, ...]) -> str | None:
     """What is wrong with x0 y0 x1 y1 px in a picture of (H,W), in words, or None; one that is not finite is unknown, not wrong."""
     x0, y0, x1, y1 = box
@@ -149,8 +164,12 @@ def beyond(labels: np.ndarray, classes: int) -> int | None:
     return int(strays[0]) if strays.size else None
 
 
-def _translation(name: str, names: list[str], vocabulary: Vocabulary) -> np.ndarray:
-    """Labels: (256,) data id -> model id. Points: (K,) model row -> data row, -1 where the data have none."""
+def translation(name: str, names: list[str], vocabulary: Vocabulary) -> np.ndarray:
+    """Labels: (256,) data id -> model id. Points: (K,) model row -> data row, -1 where the data have none.
+
+    Raises:
+        ValueError: the data and the model share no name.
+    """
     if FIELDS[name].kind == "label":
         ids = vocabulary.lookup(names)
         known = ids >= 0

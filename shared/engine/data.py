@@ -16,8 +16,10 @@ CHANGES = ("half_body", "jitter", "backdrops", "photometric", "occlusion")  # of
 
 def wanted(tasks: Sequence[Task], *, derive: Sequence[str] | None = None) -> Wanted:
     """The fields that supervise these tasks, in their vocabularies; `derive` as the config has it."""
-    also = {name: None for task in tasks for name in task.also}
-    return Wanted(also | {task.field: task.vocabulary for task in tasks}, derive=derive or ())
+    heeded = {name for task in tasks for name in task.heeds}
+    also = {name: None for task in tasks for name in (*task.also, *task.heeds)}
+    fields = also | {task.field: task.vocabulary for task in tasks}
+    return Wanted(fields, derive=derive or (), optional=heeded - {name for task in tasks for name in (task.field, *task.also)})
 
 
 def framing(tasks: Sequence[Task], given: str | None = None) -> str:

@@ -40,6 +40,8 @@ class Seg(Task):
         undo: how much of the class weights the answers take back: raw minus `undo` times the logarithm of the weights (Menon et al.
             2021, logit adjustment). 0 as officially; 1 answers what is most likely at a pixel. A model that is not trained to
             the end needs it: with 0.1 on the background and 10 on socks, every doubt turns into a person.
+        trust: the cross-entropy of a pixel counts as much as the teacher who labelled it was sure (the field `sure`, 0 to 1);
+            pixels that no teacher labelled count in full. For shards of tasks/joint/label.py --sure.
         soft: answer with the probability of every class instead of the likeliest; for inference, 28 times as large.
     """
 
@@ -49,6 +51,7 @@ class Seg(Task):
     border: float = 1.0
     border_reach: float = TOLERANCE
     undo: float = 0.0
+    trust: bool = False
     soft: bool = False
 
     name: ClassVar[str] = "seg"
@@ -57,6 +60,10 @@ class Seg(Task):
     framing: ClassVar[Framing] = Framing.WHOLE
     score: ClassVar[Score] = Score("miou", higher_is_better=True)
     formats: ClassVar = {"png": "seg.png", "palette": "seg.palette.png", "alpha": "seg.alpha.png", "soft": "seg.soft.npy"}
+
+    @property
+    def heeds(self) -> tuple[str, ...]:  # type: ignore[override]
+        return ("sure",) if self.trust else ()
 
     @cached_property
     def vocabulary(self) -> Vocabulary:
@@ -71,7 +78,7 @@ class Seg(Task):
         return {"spec": DENSE}
 
     def loss(self, raw: Tensor, batch: Batch) -> dict[str, Tensor]:
-        """`ce`: weighted by class and border, divided by the number of known pixels, not their weight (specification, trap 9)."""
+        """`ce`: weighted by class, border, trust; divided by the number of known pixels, not their weights (trap 9)."""
         target = batch["seg"].long()
         known = target != IGNORE
         raw = resize(raw, target.shape[-2:])
@@ -80,6 +87,9 @@ class Seg(Task):
         ce = F.cross_entropy(raw, target, weight=weight, ignore_index=IGNORE, reduction="none")
         if self.border != 1:
             ce = torch.where(beside(target, known, self._reach_px(target.shape[-2:])), self.border * ce, ce)
+        if self.trust:
+            sure = batch["sure"]
+            ce = ce * torch.where(sure.isfinite(), sure, 1)
         terms = {"ce": masked_mean(ce, known)}
         if self.dice:
             terms["dice"] = self.dice * self._dice(raw, target, known)

@@ -250,3 +250,16 @@ def test_the_answer_is_the_first_of_the_largest():
     raw = torch.randint(0, 4, (2, 28, 9, 7), generator=torch.Generator().manual_seed(0)).float()
     first = (raw == raw.amax(1, keepdim=True)).float().cumsum(1).eq(0).sum(1)
     assert torch.equal(Seg().decode(raw), first.to(torch.uint8))
+
+
+def test_a_pixel_counts_as_much_as_its_teacher_was_sure():
+    raw = torch.randn(1, 28, 2, 2, generator=torch.Generator().manual_seed(0))
+    seg, sure = torch.tensor([[[0, 3], [5, 255]]], dtype=torch.uint8), torch.tensor([[[0.5, torch.nan], [0.0, 0.9]]])
+    task = Seg(trust=True, weighted=False)
+    each = torch.nn.functional.cross_entropy(raw, seg.long(), ignore_index=255, reduction="none")
+    by_hand = (0.5 * each[0, 0, 0] + each[0, 0, 1]) / 3
+    assert task.loss(raw, {"seg": seg, "sure": sure})["ce"].item() == pytest.approx(by_hand.item(), rel=1e-5)
+    unsaid = task.loss(raw, {"seg": seg, "sure": torch.full((1, 2, 2), torch.nan)})["ce"]
+    assert unsaid == Seg(weighted=False).loss(raw, {"seg": seg})["ce"]
+    assert Seg().heeds == ()
+    assert task.heeds == ("sure",)

@@ -128,14 +128,15 @@ def test_people_coverage_and_albedo_come_back():
     person, albedo = rng.choice([0, 1, 2, 255], HW).astype(np.uint8), rng.integers(0, 256, (*HW, 3)).astype(np.uint8)
     alpha = rng.random(HW, np.float32)
     alpha[0, :2] = 0, 1
-    members = encode({"person": person, "alpha": alpha, "albedo": albedo})
-    assert set(members) == {"person.png", "alpha.png", "albedo.png"}
+    members = encode({"person": person, "alpha": alpha, "albedo": albedo, "sure": alpha})
+    assert set(members) == {"person.png", "alpha.png", "albedo.png", "sure.png"}
     np.testing.assert_array_equal(decode("person.png", members["person.png"])["person"], person)
     np.testing.assert_array_equal(decode("albedo.png", members["albedo.png"])["albedo"], albedo)
     back = decode("alpha.png", members["alpha.png"])["alpha"]
     assert back.dtype == np.float32
     assert np.abs(back - alpha).max() <= 1 / 510 + 1e-6
     assert back[0, :2].tolist() == [0, 1]
+    np.testing.assert_array_equal(decode("sure.png", members["sure.png"])["sure"], back)
 
 
 def test_stored_normals_of_no_length_are_unknown():

@@ -27,7 +27,7 @@ def whole(person):
     """A person with every field, those on request too: the coverage of blurred edges, the picture itself as its colours."""
     on = (person["seg"] > 0).astype(np.uint8)
     alpha = cv2.GaussianBlur(on.astype(np.float32), (0, 0), 1.0)
-    return person | {"person": on, "alpha": alpha, "albedo": person["image"]}
+    return person | {"person": on, "alpha": alpha, "albedo": person["image"], "sure": alpha}
 
 
 def about_middle(hw, **options):
@@ -207,6 +207,7 @@ def test_what_is_outside_the_picture_is_unknown():
         "person": np.full((8, 8), 2, np.uint8),
         "alpha": np.full((8, 8), 0.5, np.float32),
         "albedo": np.full((8, 8, 3), 90, np.uint8),
+        "sure": np.full((8, 8), 0.5, np.float32),
     }
     assert set(sample) == set(MAPS)
     seen = warp(sample, about_middle((8, 8)).whole((8, 8), (8, 24)))

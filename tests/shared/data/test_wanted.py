@@ -91,6 +91,13 @@ def test_a_field_that_no_sample_has_is_told(packed):
         Wanted({"normal": None, "depth": None}).over(shards)
 
 
+def test_a_field_that_nobody_needs_to_have_is_unknown_where_it_is_not(packed):
+    shards = packed({}, {"image": image(), "depth": np.ones((2, 3), np.float32)})
+    wanted = Wanted({"sure": None, "depth": None}, optional=["sure"]).over(shards)
+    assert wanted.lacks == set()
+    assert np.isnan(wanted.fill(shards.read(0), (4, 5))["sure"]).all()
+
+
 def test_one_sample_with_the_field_is_enough_and_the_others_are_filled(packed):
     shards = packed({}, {"image": image()}, {"image": image(), "depth": np.ones((2, 3), np.float32)})
     wanted = Wanted({"depth": None}).over(shards)
