@@ -25,6 +25,7 @@ from shared.dense.balance import Balancer
 from shared.engine.session import Session
 from shared.engine.survive import Guard, agree
 from shared.engine.watch import Stopwatch
+from shared.vit import lora
 
 log = logging.getLogger(__name__)
 
@@ -150,12 +151,23 @@ class Checkpoints(Hook):
         description: of the model, for the weights' file.
         about: other things that go into it.
         here: this process among the others.
+        alpha: of LoRA, whose products are put into the exported weights, which then load as any; None: there are none.
     """
 
     priority = "VERY_LOW"  # after the averaging hook has put its weights into the file
 
-    def __init__(self, *, every: int, keep: int, folder: Path, description: Mapping, about: Mapping, here: Session) -> None:
-        self.every, self.keep, self.folder, self.here = every, keep, folder, here
+    def __init__(
+        self,
+        *,
+        every: int,
+        keep: int,
+        folder: Path,
+        description: Mapping,
+        about: Mapping,
+        here: Session,
+        alpha: float | None = None,
+    ) -> None:
+        self.every, self.keep, self.folder, self.here, self.alpha = every, keep, folder, here, alpha
         self.description, self.about = description, dict(about)
         self._saved = -1  # the iteration of the last one
 
@@ -210,6 +222,7 @@ class Checkpoints(Hook):
 
     def _export(self, state: Mapping[str, torch.Tensor], iteration: int) -> None:
         tensors = {name.removeprefix("model."): tensor for name, tensor in state.items() if name.startswith("model.")}
+        tensors = tensors if self.alpha is None else lora.merge(tensors, alpha=self.alpha)
         checkpoint.save(self.folder / "model.safetensors", tensors, self.description, iteration=iteration, **self.about)
 
 

@@ -114,6 +114,7 @@ def train(config: Tree, *, only: type[Task] | None = None) -> Path:
         model = build(description)
         if config["init"] and latest is None:
             checkpoint.initialise(model.backbone, config["init"])
+        optim.hold(model.backbone, frozen=config["frozen"], lora=config["lora"])
         if latest and here.first:
             log.info("going on from %s", latest)
         guard = Guard(here, signals, spike=config["spike"], skips=config["skips"])
@@ -174,6 +175,10 @@ def _run(model: Any, description: Mapping, config: Tree, folder: Path, latest: P
     rule, compare, balance = config.get("balance"), config.get("compare", False), None
     if rule or compare:
         balance = balancer(rule, [task.name for task in tasks], seed=config["seed"], compare=compare)
+        if balance.where and (config["lora"] or config["frozen"] is True):
+            raise ValueError(
+                "this balance, or compare=True, looks at what tasks want of the backbone, which stands still; leave it out"
+            )
     way = parallel.way(config, here, balance)
     if here.first:
         _begin(folder, config, here)  # now that everything the config names was found
@@ -271,6 +276,7 @@ def _hooks(
             description=description,
             about={"config": config},
             here=here,
+            alpha=config["lora"]["alpha"] if config["lora"] else None,
         ),
     ]
     if config["ema"]:

@@ -12,7 +12,8 @@ and what is said for a batch lies on the line through both. With P parameters, T
     activations   A(B) = fixed + B a: every storage that the step keeps for the backward pass, once; neither parameters nor the
                   batch itself. The fixed part are copies of the weights in bf16.
     recomputed    A(B) less what the blocks of the backbone keep, plus the input of each block and what one block keeps
-    arithmetic    forward F, counted by torch.utils.flop_counter; a step is 3 F, and F of the blocks again if they are recomputed
+    arithmetic    forward F, counted by torch.utils.flop_counter; a step is 3 F, and F of the blocks again if they are recomputed;
+                  less where much is frozen, which is not counted
     speed         GPUs x TFLOP/s x MFU / arithmetic of a picture; MFU, the share of the peak that is reached, is yours to assume
 
 Left out: what kernels need in passing, pieces between allocations, the data. Keep a tenth of the memory free. Attention is counted
@@ -33,7 +34,7 @@ from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from shared.build import build
 from shared.data.stream import tensors
-from shared.engine import data
+from shared.engine import data, optim
 from shared.engine.config import Tree, load
 from shared.engine.launch import describe
 from shared.engine.optim import inside
@@ -108,7 +109,9 @@ def _without_content(config: Tree) -> Iterator[Any]:
     description = describe(config)
     description["backbone"] = {**description["backbone"], "recompute": False}
     with FakeTensorMode(allow_non_fake_inputs=True):
-        yield build(description).train()
+        model = build(description)
+        optim.hold(model.backbone, frozen=config["frozen"], lora=config["lora"])
+        yield model.train()
 
 
 def _step(model: Any, config: Tree, position: Tensor) -> Step:

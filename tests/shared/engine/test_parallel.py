@@ -30,13 +30,15 @@ from shared.engine.survive import Guard, Signals
 from shared.engine.watch import Stopwatch
 
 STEPS = 20
+STILL = {"frozen": {"frozen": 2}, "lora": {"lora": {"rank": 4, "alpha": 8}}}
 CLIP = 0.1  # a tenth of what gradients are here, so that every step is clipped
 
 
-def followed(config: Tree, here: Session, way: str) -> dict[str, list[float]]:
-    """Loss and norm of the gradient over twenty steps, four people in each; of all processes together."""
+def followed(config: Tree, here: Session, way: str, *, steps: int = STEPS) -> dict[str, list[float]]:
+    """Loss and norm of the gradient over some steps, four people in each; of all processes together."""
     torch.manual_seed(0)
     model = build(describe(config))
+    optim.hold(model.backbone, frozen=config["frozen"], lora=config["lora"])
     stream = data.training(config, model.tasks, (64, 48))
     step = parallel.spread(Step(model).train(), way, here, static=True)
     guard = Guard(here, Signals(), spike=0.0, skips=10)
@@ -49,7 +51,7 @@ def followed(config: Tree, here: Session, way: str) -> dict[str, list[float]]:
         optimizer=optim.adamw(model, lr=1e-4, weight_decay=0.1, layer_decay=0.85, betas=(0.9, 0.999)),
     )
     share, told = 4 // here.processes, {"loss": [], "norm": []}
-    for number in range(STEPS):
+    for number in range(steps):
         first = 4 * number + share * here.rank
         batch = default_collate([stream[position] for position in range(first, first + share)])
         loss = step.train_step(batch, optim_wrapper=wrapper)["loss"].detach()  # type: ignore[operator]
@@ -71,6 +73,10 @@ def work(folder: Path) -> None:
             told = followed(job["seg"], here, way)
             if here.first:
                 (folder / f"{way}.json").write_text(json.dumps(told))
+        for name, settings in STILL.items():
+            told = followed({**job["seg"], **settings}, here, "fsdp2", steps=3)
+            if here.first:
+                (folder / f"{name}.json").write_text(json.dumps(told))
     for name in ("run", "again"):
         os.environ["MASTER_PORT"] = str(next(ports))
         train({**job["seg"], "parallel": "fsdp2", "work_dir": str(folder / name)})
@@ -120,6 +126,15 @@ def test_one_process_two_with_whole_models_and_two_with_shares_have_the_same_los
         assert told["loss"] == pytest.approx(one["loss"], rel=1e-5, abs=0)
         assert told["norm"] == pytest.approx(one["norm"], rel=1e-4, abs=0)
         assert bool(told["cut"][0]) is (way == "fsdp2")
+
+
+@pytest.mark.parametrize("name", STILL)
+def test_shares_of_what_stands_still_change_nothing(two, name):
+    folder, config = two
+    one = followed({**config, **STILL[name]}, Session(torch.device("cpu")), "single", steps=3)
+    told = json.loads((folder / f"{name}.json").read_text())
+    assert told["loss"] == pytest.approx(one["loss"], rel=1e-5, abs=0)
+    assert told["norm"] == pytest.approx(one["norm"], rel=1e-4, abs=0)
 
 
 def agree(one: dict[str, Tensor], two: dict[str, Tensor]) -> None:
