@@ -59,7 +59,7 @@ def followed(config: Tree, here: Session, way: str, *, steps: int = STEPS) -> di
             dist.all_reduce(loss)
         told["loss"].append(float(loss) / here.processes)
         told["norm"].append(guard.norm)
-    return told | {"cut": [sum(isinstance(p, DTensor) for p in model.parameters())]}
+    return told | {"cut": [float(sum(isinstance(p, DTensor) for p in model.parameters()))]}
 
 
 def work(folder: Path) -> None:

@@ -38,8 +38,9 @@ def test_thin_matrices_beside_attention_and_feed_forward_are_all_that_is_trained
     layers = ("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2")
     assert trained == {f"blocks.{i}.{layer}.{thin}" for i in range(3) for layer in layers for thin in ("down", "up")}
     assert backbone.state_dict().keys() == plain | trained, "the other names stay"
-    assert backbone.blocks[0].attn.qkv.down.shape == (4, 32)
-    assert backbone.blocks[0].attn.qkv.up.shape == (backbone.blocks[0].attn.qkv.weight.shape[0], 4)
+    state = backbone.state_dict()
+    assert state["blocks.0.attn.qkv.down"].shape == (4, 32)
+    assert state["blocks.0.attn.qkv.up"].shape == (len(state["blocks.0.attn.qkv.weight"]), 4)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
