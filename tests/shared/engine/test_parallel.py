@@ -30,7 +30,7 @@ from shared.engine.survive import Guard, Signals
 from shared.engine.watch import Stopwatch
 
 STEPS = 20
-STILL = {"frozen": {"frozen": 2}, "lora": {"lora": {"rank": 4, "alpha": 8}}}
+STILL = {"frozen": {"frozen": 1}, "lora": {"lora": {"rank": 4, "alpha": 8}}}
 CLIP = 0.1  # a tenth of what gradients are here, so that every step is clipped
 
 
@@ -104,6 +104,7 @@ def two(tiny, small_shards, tmp_path_factory):
     val = f"val={{'shards': '{small_shards}', 'limit': 3}}"  # two for one process, one for the other
     settings = ("iters=4", "save_every=2", "lr=1e-4", "accumulate=2", "preview=1", "val_every=2", "backbone.recompute=True")
     config = tiny("seg", folder / "seg", val, "batch=2", "optimizer=adamw", *settings)
+    config["backbone"]["size"] = {"dim": 64, "depth": 2, "heads": 2}
     (folder / "job.json").write_text(json.dumps({"ports": ports, "seg": config}))
     place = {**os.environ, "OMP_NUM_THREADS": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}
     command = [sys.executable, "-W", "error::UserWarning", __file__, str(folder)]
