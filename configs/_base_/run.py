@@ -2,9 +2,12 @@
 
 seed = 0
 device = "auto"  # cpu, cuda; auto: the GPU where there is one
+parallel = "auto"  # several processes: ddp (each has the whole model), fsdp2 (each a share of it); one: single; docs/scaling.md
 precision = "auto"  # fp32, bf16; auto: bf16 on GPUs that have it
 work_dir = None  # None: runs/<folder of the config>/<name of the config>
 init = None  # a backbone to start from: model.safetensors of a run, or a timm ViT's safetensors
+frozen = None  # of the backbone: True stands still as a whole; a number: its first blocks and what is below them
+lora = None  # dict(rank=16, alpha=32): the backbone stands still, and thin matrices beside its layers are trained; docs/training.md
 
 batch = 4  # pictures per process and micro-batch
 accumulate = 1  # micro-batches per iteration

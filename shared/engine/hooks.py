@@ -14,6 +14,9 @@ from typing import Any
 import torch
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
+from mmengine.runner.checkpoint import save_checkpoint
+from mmengine.utils import apply_to
+from torch.nn.parallel import DistributedDataParallel
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
@@ -22,6 +25,7 @@ from shared.dense.balance import Balancer
 from shared.engine.session import Session
 from shared.engine.survive import Guard, agree
 from shared.engine.watch import Stopwatch
+from shared.vit import lora
 
 log = logging.getLogger(__name__)
 
@@ -147,12 +151,23 @@ class Checkpoints(Hook):
         description: of the model, for the weights' file.
         about: other things that go into it.
         here: this process among the others.
+        alpha: of LoRA, whose products are put into the exported weights, which then load as any; None: there are none.
     """
 
     priority = "VERY_LOW"  # after the averaging hook has put its weights into the file
 
-    def __init__(self, *, every: int, keep: int, folder: Path, description: Mapping, about: Mapping, here: Session) -> None:
-        self.every, self.keep, self.folder, self.here = every, keep, folder, here
+    def __init__(
+        self,
+        *,
+        every: int,
+        keep: int,
+        folder: Path,
+        description: Mapping,
+        about: Mapping,
+        here: Session,
+        alpha: float | None = None,
+    ) -> None:
+        self.every, self.keep, self.folder, self.here, self.alpha = every, keep, folder, here, alpha
         self.description, self.about = description, dict(about)
         self._saved = -1  # the iteration of the last one
 
@@ -185,28 +200,29 @@ class Checkpoints(Hook):
         self._saved = iteration
 
     def _write(self, runner: Runner, iteration: int) -> None:
+        state = _state(runner, iteration)  # in all processes: each may hold a share of it
+        if runner.rank:
+            return
+        state = apply_to(state, lambda value: isinstance(value, torch.Tensor), lambda tensor: tensor.cpu())
         partial = self.folder / ".partial"
         try:
-            runner.save_checkpoint(str(self.folder), partial.name, meta={"iter": iteration, "epoch": 0}, by_epoch=False)
-            if runner.rank:
-                return
+            runner.call_hook("before_save_checkpoint", checkpoint=state)
+            save_checkpoint(state, str(partial))
             with partial.open("rb") as file:
                 os.fsync(file.fileno())
             partial.replace(self.folder / f"iter_{iteration}.pth")
             weights.sync(self.folder)
         finally:
-            if not runner.rank:
-                partial.unlink(missing_ok=True)  # what a full disk cut off only takes room
+            partial.unlink(missing_ok=True)  # what a full disk cut off only takes room
         for old in saved(self.folder)[: -self.keep]:
             old.unlink()
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        # mmengine's message hub holds classes that a safe load refuses; our loop needs none of it
-        checkpoint["message_hub"] = {"log_scalars": {}, "runtime_info": {}, "resumed_keys": {}}
         self._export(checkpoint["state_dict"], checkpoint["meta"]["iter"])
 
     def _export(self, state: Mapping[str, torch.Tensor], iteration: int) -> None:
         tensors = {name.removeprefix("model."): tensor for name, tensor in state.items() if name.startswith("model.")}
+        tensors = tensors if self.alpha is None else lora.merge(tensors, alpha=self.alpha)
         checkpoint.save(self.folder / "model.safetensors", tensors, self.description, iteration=iteration, **self.about)
 
 
@@ -225,6 +241,18 @@ class Preview(Hook):
 
     def after_val_epoch(self, runner: Runner, metrics: Mapping[str, float] | None = None) -> None:
         self.draw(self.folder / f"{runner.iter:07d}.jpg")
+
+
+def _state(runner: Runner, iteration: int) -> dict[str, Any]:
+    """What a run goes on from, as mmengine resumes it; its message hub stays empty, for our loop needs none."""
+    model = runner.model.module if isinstance(runner.model, DistributedDataParallel) else runner.model
+    return {
+        "meta": {"iter": iteration, "epoch": 0, "seed": runner.seed},
+        "state_dict": model.state_dict(),
+        "optimizer": runner.optim_wrapper.state_dict(),  # type: ignore[union-attr]
+        "param_schedulers": [scheduler.state_dict() for scheduler in runner.param_schedulers],  # type: ignore[union-attr]
+        "message_hub": {"log_scalars": {}, "runtime_info": {}, "resumed_keys": {}},
+    }
 
 
 def saved(folder: Path) -> list[Path]:

@@ -13,7 +13,6 @@ from uuid import uuid4
 import cv2
 import torch
 from mmengine.config import Config
-from mmengine.model import MMDistributedDataParallel
 from mmengine.runner import Runner
 from torch import nn
 
@@ -22,7 +21,7 @@ from shared.build import build, named
 from shared.data.blend import Blend
 from shared.data.stream import Stream
 from shared.dense.balance import balancer
-from shared.engine import data, optim
+from shared.engine import data, optim, parallel
 from shared.engine.config import Tree, differences, load
 from shared.engine.hooks import Balancing, Checkpoints, Preview, Progress, newest, saved
 from shared.engine.loop import Loader, TrainLoop
@@ -37,6 +36,7 @@ from shared.weights import partial
 
 log = logging.getLogger(__name__)
 FREE = {"work_dir", "log_every", "workers", "keep", "save_every", "device", "compare", "timeout", "skips", "spike"}  # may differ
+FREE |= {"parallel"}  # the files are the same
 LEAST = dict.fromkeys(("iters", "batch", "accumulate", "log_every", "save_every", "keep", "skips"), 1)
 LEAST |= dict.fromkeys(("workers", "warmup", "val_every", "preview", "clip", "spike", "timeout"), 0)
 
@@ -114,6 +114,7 @@ def train(config: Tree, *, only: type[Task] | None = None) -> Path:
         model = build(description)
         if config["init"] and latest is None:
             checkpoint.initialise(model.backbone, config["init"])
+        optim.hold(model.backbone, frozen=config["frozen"], lora=config["lora"])
         if latest and here.first:
             log.info("going on from %s", latest)
         guard = Guard(here, signals, spike=config["spike"], skips=config["skips"])
@@ -174,6 +175,11 @@ def _run(model: Any, description: Mapping, config: Tree, folder: Path, latest: P
     rule, compare, balance = config.get("balance"), config.get("compare", False), None
     if rule or compare:
         balance = balancer(rule, [task.name for task in tasks], seed=config["seed"], compare=compare)
+        if balance.where and (config["lora"] or config["frozen"] is True):
+            raise ValueError(
+                "this balance, or compare=True, looks at what tasks want of the backbone, which stands still; leave it out"
+            )
+    way = parallel.way(config, here, balance)
     if here.first:
         _begin(folder, config, here)  # now that everything the config names was found
 
@@ -181,17 +187,21 @@ def _run(model: Any, description: Mapping, config: Tree, folder: Path, latest: P
         assert valid is not None
         return score(model, valid, here, tasks=tasks, batch=config["batch"], dtype=dtype)[0]
 
-    balancing: list[Any] = [Balancing(balance, guard)] if balance is not None else []
+    hooks: list[Any] = [Balancing(balance, guard)] if balance is not None else []
     watch = Stopwatch(here.device, active=here.first)
-    step: nn.Module = Step(model, balance).to(here.device)
-    if here.processes > 1:
-        ids = [here.device.index] if here.device.type == "cuda" else None
-        step = MMDistributedDataParallel(step, device_ids=ids, broadcast_buffers=False)
+    static = balance is None and config["accumulate"] == 1  # a step without exchange, or a look at gradients, is another graph
+    step = parallel.spread(Step(model, balance).to(here.device), way, here, dtype=dtype, static=static)
+    optimizer = optim.optimizer(
+        config["optimizer"], model, **{key: config[key] for key in ("lr", "weight_decay", "layer_decay", "betas")}
+    )
+    if way == "fsdp2":
+        parallel.whole_states(optimizer)
+        hooks.append(parallel.Gather(step))
     runner = Runner(
         model=step,
         work_dir=str(folder / ".mmengine"),  # where it keeps what it writes unasked
         experiment_name=uuid4().hex,
-        launcher="pytorch" if here.processes > 1 else "none",
+        launcher="pytorch" if way == "ddp" else "none",  # to mmengine, a model that is cut is any model
         train_dataloader=Loader(  # type: ignore[arg-type]
             stream,
             **{key: config[key] for key in ("batch", "accumulate", "workers", "timeout")},
@@ -210,9 +220,7 @@ def _run(model: Any, description: Mapping, config: Tree, folder: Path, latest: P
         optim_wrapper=Autocast(
             device_type=here.device.type,
             dtype=dtype,
-            optimizer=optim.optimizer(
-                config["optimizer"], model, **{k: config[k] for k in ("lr", "weight_decay", "layer_decay", "betas")}
-            ),
+            optimizer=optimizer,
             clip=config["clip"],
             guard=guard,
             watch=watch,
@@ -220,7 +228,7 @@ def _run(model: Any, description: Mapping, config: Tree, folder: Path, latest: P
         ),
         param_scheduler=optim.schedule(config["schedule"], iters=config["iters"], warmup=config["warmup"]),
         default_hooks={"timer": None, "logger": None, "checkpoint": None, "sampler_seed": None},  # type: ignore[dict-item]
-        custom_hooks=balancing + _hooks(model, stream, valid, description, config, folder, here, guard, watch),
+        custom_hooks=hooks + _hooks(model, stream, valid, description, config, folder, here, guard, watch),
         load_from=str(latest) if latest else None,
         resume=latest is not None,
         default_scope=None,  # type: ignore[arg-type]
@@ -268,6 +276,7 @@ def _hooks(
             description=description,
             about={"config": config},
             here=here,
+            alpha=config["lora"]["alpha"] if config["lora"] else None,
         ),
     ]
     if config["ema"]:

@@ -1,10 +1,13 @@
 """AdamW or Muon in groups: layer decay for fine-tuning, no weight decay where a shrinking number means nothing."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from torch import nn, optim
 
 from shared.engine.muon import Muon
+from shared.vit.frozen import freeze
+from shared.vit.lora import adapt
 from shared.vit.model import ViT
 
 UNDECAYED = {  # by family, with every bias, norm and other 1-D tensor
@@ -15,6 +18,27 @@ UNDECAYED = {  # by family, with every bias, norm and other 1-D tensor
 OUTSIDE = {"pos_embed", "cls_token", "storage_tokens", "mask_token", "patch_embed", "last", "decoder_pred"}  # of Muon
 STEPS = (170 / 210, 200 / 210)  # epochs of Sapiens' configs for pose, specification section 8
 LOWEST = tuple(f"backbone.{name}" for name in ("patch_embed", "pos_embed", "cls_token", "storage_tokens", "tokenizer"))
+
+
+def hold(backbone: ViT, *, frozen: bool | int | None, lora: Mapping[str, Any] | None) -> None:
+    """Hold still what is not to be trained of the backbone, before there is an optimiser.
+
+    Args:
+        backbone: with the weights that it starts from.
+        frozen: as for `freeze`; None is False.
+        lora: dict(rank=, alpha=) of `adapt`; None: no adaptation.
+
+    Raises:
+        ValueError: both are asked for, or one of them is nothing that can be.
+    """
+    if lora is None:
+        freeze(backbone, frozen or False)
+        return
+    if frozen:
+        raise ValueError(f"lora holds the whole backbone still, and frozen={frozen} a part of it; leave one of them at None")
+    if not isinstance(lora, Mapping) or set(lora) != {"rank", "alpha"}:
+        raise ValueError(f"lora={lora!r} is no adaptation; give {{'rank': 16, 'alpha': 32}}")
+    adapt(backbone, **lora)
 
 
 def layer_of(name: str, depth: int) -> int:

@@ -7,12 +7,15 @@ Nothing is computed: one training step is walked through with tensors that have 
 and what is said for a batch lies on the line through both. With P parameters, T of them trained, of B pictures on each GPU:
 
     parameters    4 P bytes, float32; averaged ones (ema) as many again
-    gradients     4 T; in more than one process as many again, for the buckets that are exchanged
+    gradients     4 T; the buckets that are exchanged are the gradients themselves
     optimiser     AdamW 8 T; Muon 4 for each number of a matrix that it turns, 8 for the others
+    shared out    with parallel=fsdp2, all of these over the number of GPUs; and gathered at one time, weights with gradients:
+                  8 bytes for each number outside of the blocks, 12 for each of the largest block, the next being gathered ahead
     activations   A(B) = fixed + B a: every storage that the step keeps for the backward pass, once; neither parameters nor the
                   batch itself. The fixed part are copies of the weights in bf16.
     recomputed    A(B) less what the blocks of the backbone keep, plus the input of each block and what one block keeps
-    arithmetic    forward F, counted by torch.utils.flop_counter; a step is 3 F, and F of the blocks again if they are recomputed
+    arithmetic    forward F, counted by torch.utils.flop_counter; a step is 3 F, and F of the blocks again if they are recomputed;
+                  less where much is frozen, which is not counted
     speed         GPUs x TFLOP/s x MFU / arithmetic of a picture; MFU, the share of the peak that is reached, is yours to assume
 
 Left out: what kernels need in passing, pieces between allocations, the data. Keep a tenth of the memory free. Attention is counted
@@ -20,8 +23,10 @@ as the fused kernel does it, and autocast follows the rules of CPUs, which keep 
 """
 
 import argparse
+import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -33,13 +38,14 @@ from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from shared.build import build
 from shared.data.stream import tensors
-from shared.engine import data
+from shared.engine import data, optim
 from shared.engine.config import Tree, load
 from shared.engine.launch import describe
 from shared.engine.optim import inside
 
 TFLOPS = 989.0  # bf16 without sparsity of an H100 or H200 SXM; NVIDIA's data sheets
 MFU = 0.4  # assumed, not measured
+BLOCK = re.compile(r"(backbone\.|decoder_)blocks\.\d+\.")  # of what is gathered and given back in one piece
 TRAINING = 3  # passes: forward, and the gradients of activations and of weights
 
 
@@ -76,7 +82,7 @@ def plan(config: Tree, *, gpus: int = 1) -> Plan:
 
     Args:
         config: as `load` returns it.
-        gpus: more than one keeps room for the exchange of gradients.
+        gpus: processes among which `parallel=fsdp2` shares the model out.
     """
     batch = config["batch"]
     positions = [torch.arange(pictures) for pictures in (1, 2)]  # with content: masks are drawn from it
@@ -90,12 +96,23 @@ def plan(config: Tree, *, gpus: int = 1) -> Plan:
         return first + (batch - 1) * (second - first)
 
     total, many = sum(numbers.values()), sum(trained.values())
-    fixed = {"parameters": 4 * total, "averaged": 4 * total * bool(config["ema"]), "gradients": 4 * many * (1 + (gpus > 1))}
+    fixed = {"parameters": 4 * total, "averaged": 4 * total * bool(config["ema"]), "gradients": 4 * many}
     fixed["optimiser"] = sum((4 if name in turned else 8) * count for name, count in trained.items())
+    if config["parallel"] == "fsdp2":
+        fixed = {name: -(-size // gpus) for name, size in fixed.items()} | {"gathered": _gathered(numbers)}
     recompute = bool(config["backbone"].get("recompute", False))
     flops = TRAINING * (two.flops - one.flops) + recompute * (two.block_flops - one.block_flops)
     activations, recomputed = at(one.activations, two.activations), at(_recomputed(one), _recomputed(two))
     return Plan(total, many, batch, fixed, activations, recomputed, recompute, flops)
+
+
+def _gathered(numbers: Mapping[str, int]) -> int:
+    """Bytes of what is whole at one time where a model is shared out; from how many numbers each parameter has."""
+    blocks = Counter[str]()
+    for name, count in numbers.items():
+        found = BLOCK.match(name)
+        blocks[found[0] if found else ""] += count
+    return 8 * blocks.pop("", 0) + 12 * max(blocks.values())
 
 
 def _recomputed(step: Step) -> int:
@@ -108,7 +125,9 @@ def _without_content(config: Tree) -> Iterator[Any]:
     description = describe(config)
     description["backbone"] = {**description["backbone"], "recompute": False}
     with FakeTensorMode(allow_non_fake_inputs=True):
-        yield build(description).train()
+        model = build(description)
+        optim.hold(model.backbone, frozen=config["frozen"], lora=config["lora"])
+        yield model.train()
 
 
 def _step(model: Any, config: Tree, position: Tensor) -> Step:

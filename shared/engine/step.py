@@ -8,6 +8,7 @@ import torch
 from mmengine.model import BaseModel
 from mmengine.optim import OptimWrapper
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from shared.dense.balance import Balancer
@@ -29,8 +30,10 @@ class Step(BaseModel):
             return self.model.losses(batch)  # type: ignore[operator]
         return self.balance.weigh(self.model.losses(batch, fork=self.balance.fork))  # type: ignore[operator]
 
-    def init_weights(self) -> None:
-        """Nothing: our modules initialise themselves, and a pretrained backbone must stay as it was loaded."""
+    @property
+    def init_weights(self) -> Any:  # type: ignore[override]
+        """None: our modules initialise themselves. mmengine would use it if it were there, and send each parameter to everybody."""
+        raise AttributeError("modules initialise themselves, and a pretrained backbone stays as it was loaded")
 
 
 class Autocast(OptimWrapper):
@@ -72,6 +75,7 @@ class Autocast(OptimWrapper):
         with self.watch("optimiser"):
             parameters = [p for group in self.optimizer.param_groups for p in group["params"] if p.grad is not None]
             norm = get_total_norm([p.grad for p in parameters if p.grad is not None])
+            norm = norm.full_tensor() if isinstance(norm, DTensor) else norm  # of shares of gradients: the norm of all of them
             if not self.guard.passes(loss, norm):
                 return
             if self.clip:

@@ -81,11 +81,19 @@ def test_every_setting_that_costs_memory_is_planned(tiny, tmp_path, plain, overr
     assert after != before
 
 
-def test_recomputing_takes_arithmetic_and_several_processes_take_memory(tiny, tmp_path, plain):
-    again = plan(tiny("seg", tmp_path, *PLAIN, "backbone.recompute=True"), gpus=2)
+def test_recomputing_takes_arithmetic(tiny, tmp_path, plain):
+    again = plan(tiny("seg", tmp_path, *PLAIN, "backbone.recompute=True"))
     assert plain.flops < again.flops < plain.flops * 4 / 3
     assert plain.activations == again.activations
-    assert again.fixed["gradients"] == 2 * plain.fixed["gradients"]
+
+
+def test_a_model_that_is_shared_out_takes_its_share_and_what_is_gathered(tiny, tmp_path, plain):
+    config = tiny("seg", tmp_path, *PLAIN, "parallel=fsdp2")
+    model = build(describe(config))
+    block = sum(p.numel() for p in model.backbone.blocks[0].parameters())
+    shares = {name: size / 8 for name, size in plain.fixed.items()}
+    outside = plain.parameters - len(model.backbone.blocks) * block
+    assert plan(config, gpus=8).fixed == pytest.approx(shares | {"gathered": 8 * outside + 12 * block}, abs=1)
 
 
 def test_the_table_says_what_fits_and_how_fast(plain, capsys):

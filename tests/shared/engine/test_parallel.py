@@ -1,0 +1,211 @@
+"""However processes share a model, it is one training: the same losses, the same norms of gradients, the same files.
+
+Run as a script, this file is one of the two processes: python test_parallel.py FOLDER, with the environment of torchrun.
+"""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
+from torch.utils.data import default_collate
+
+from shared.build import build
+from shared.dense.balance import balancer
+from shared.engine import data, optim, parallel
+from shared.engine.config import Tree
+from shared.engine.launch import describe, train
+from shared.engine.session import Session, session
+from shared.engine.step import Autocast, Step
+from shared.engine.survive import Guard, Signals
+from shared.engine.watch import Stopwatch
+
+STEPS = 20
+STILL = {"frozen": {"frozen": 1}, "lora": {"lora": {"rank": 4, "alpha": 8}}}
+CLIP = 0.1  # a tenth of what gradients are here, so that every step is clipped
+
+
+def followed(config: Tree, here: Session, way: str, *, steps: int = STEPS) -> dict[str, list[float]]:
+    """Loss and norm of the gradient over some steps, four people in each; of all processes together."""
+    torch.manual_seed(0)
+    model = build(describe(config))
+    optim.hold(model.backbone, frozen=config["frozen"], lora=config["lora"])
+    stream = data.training(config, model.tasks, (64, 48))
+    step = parallel.spread(Step(model).train(), way, here, static=True)
+    guard = Guard(here, Signals(), spike=0.0, skips=10)
+    wrapper = Autocast(
+        device_type="cpu",
+        dtype=None,
+        clip=CLIP,
+        guard=guard,
+        watch=Stopwatch(here.device, active=False),
+        optimizer=optim.adamw(model, lr=1e-4, weight_decay=0.1, layer_decay=0.85, betas=(0.9, 0.999)),
+    )
+    share, told = 4 // here.processes, {"loss": [], "norm": []}
+    for number in range(steps):
+        first = 4 * number + share * here.rank
+        batch = default_collate([stream[position] for position in range(first, first + share)])
+        loss = step.train_step(batch, optim_wrapper=wrapper)["loss"].detach()  # type: ignore[operator]
+        if here.processes > 1:
+            dist.all_reduce(loss)
+        told["loss"].append(float(loss) / here.processes)
+        told["norm"].append(guard.norm)
+    return told | {"cut": [float(sum(isinstance(p, DTensor) for p in model.parameters()))]}
+
+
+def work(folder: Path) -> None:
+    """Everything that one of the two processes does."""
+    torch.set_num_threads(1)
+    job = json.loads((folder / "job.json").read_text())
+    ports = iter(job["ports"])
+    os.environ["MASTER_PORT"] = str(next(ports))
+    with session("cpu") as here:
+        for way in ("ddp", "fsdp2"):
+            told = followed(job["seg"], here, way)
+            if here.first:
+                (folder / f"{way}.json").write_text(json.dumps(told))
+        for name, settings in STILL.items():
+            told = followed({**job["seg"], **settings}, here, "fsdp2", steps=3)
+            if here.first:
+                (folder / f"{name}.json").write_text(json.dumps(told))
+    for name in ("run", "again"):
+        os.environ["MASTER_PORT"] = str(next(ports))
+        train({**job["seg"], "parallel": "fsdp2", "work_dir": str(folder / name)})
+        if name == "run" and here.first:
+            begun(folder / "run", folder / "again")
+
+
+def begun(run: Path, copy: Path) -> None:
+    """A folder as a run leaves it that is killed after its second iteration."""
+    shutil.copytree(run, copy)
+    for name in ("iter_4.pth", "model.safetensors"):
+        (copy / name).unlink()
+
+
+@pytest.fixture(scope="module")
+def two(tiny, small_shards, tmp_path_factory):
+    """The folder in which two processes have done everything."""
+    folder = tmp_path_factory.mktemp("two")
+    probes = [socket.socket() for _ in range(3)]
+    for probe in probes:
+        probe.bind(("127.0.0.1", 0))
+    ports = [probe.getsockname()[1] for probe in probes]
+    for probe in probes:
+        probe.close()
+    val = f"val={{'shards': '{small_shards}', 'limit': 3}}"  # two for one process, one for the other
+    settings = ("iters=4", "save_every=2", "lr=1e-4", "accumulate=2", "preview=1", "val_every=2", "backbone.recompute=True")
+    config = tiny("seg", folder / "seg", val, "batch=2", "optimizer=adamw", *settings)
+    config["backbone"]["size"] = {"dim": 64, "depth": 2, "heads": 2}
+    (folder / "job.json").write_text(json.dumps({"ports": ports, "seg": config}))
+    place = {**os.environ, "OMP_NUM_THREADS": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}
+    command = [sys.executable, "-W", "error::UserWarning", __file__, str(folder)]
+    pair = [
+        subprocess.Popen(command, env={**place, "RANK": rank, "LOCAL_RANK": rank}, stderr=subprocess.PIPE, text=True)
+        for rank in ("0", "1")
+    ]
+    said = [process.communicate(timeout=200)[1] for process in pair]
+    assert [process.returncode for process in pair] == [0, 0], "\n".join(said)[-4000:]
+    return folder, config
+
+
+def test_one_process_two_with_whole_models_and_two_with_shares_have_the_same_losses(two):
+    folder, config = two
+    one = followed(config, Session(torch.device("cpu")), "single")
+    assert max(one["loss"]) > 1.0001 * min(one["loss"]), "losses that stay prove nothing"
+    assert min(one["norm"]) > 2 * CLIP
+    for way in ("ddp", "fsdp2"):
+        told = json.loads((folder / f"{way}.json").read_text())
+        assert told["loss"] == pytest.approx(one["loss"], rel=1e-5, abs=0)
+        assert told["norm"] == pytest.approx(one["norm"], rel=1e-4, abs=0)
+        assert bool(told["cut"][0]) is (way == "fsdp2")
+
+
+@pytest.mark.parametrize("name", STILL)
+def test_shares_of_what_stands_still_change_nothing(two, name):
+    folder, config = two
+    one = followed({**config, **STILL[name]}, Session(torch.device("cpu")), "single", steps=3)
+    told = json.loads((folder / f"{name}.json").read_text())
+    assert told["loss"] == pytest.approx(one["loss"], rel=1e-5, abs=0)
+    assert told["norm"] == pytest.approx(one["norm"], rel=1e-4, abs=0)
+
+
+def agree(one: dict[str, Tensor], two: dict[str, Tensor]) -> None:
+    """Equal but where the gradient is nothing but rounding, which Adam divides by its own size."""
+    assert one.keys() == two.keys()
+    close = torch.cat([((one[name] - two[name]).abs() < 2e-6).flatten() for name in one])
+    assert close.float().mean() > 0.995
+    assert max(float((one[name] - two[name]).abs().max()) for name in one) < 2 * 4 * 1e-4
+
+
+def test_a_run_of_shares_that_was_killed_ends_as_if_it_never_was(two):
+    folder, _ = two
+    whole, again = (torch.load(folder / name / "iter_4.pth", weights_only=True) for name in ("run", "again"))
+    assert all(torch.equal(again["state_dict"][name], tensor) for name, tensor in whole["state_dict"].items())
+    assert whole["optimizer"]["state"].keys() == again["optimizer"]["state"].keys()
+    for number, moments in whole["optimizer"]["state"].items():
+        assert all(torch.equal(again["optimizer"]["state"][number][name], value) for name, value in moments.items())
+    assert (folder / "run" / "model.safetensors").read_bytes() != b""
+    assert len(list((folder / "run" / "preview").iterdir())) == 2
+
+
+def test_its_weights_are_those_of_one_process_and_whole(two, tmp_path):
+    folder, config = two
+    one = load_file(train({**config, "batch": 4, "work_dir": str(tmp_path)}))
+    agree(one, load_file(folder / "run" / "model.safetensors"))
+
+
+def test_one_process_goes_on_from_the_shares_of_two(two, tmp_path):
+    folder, config = two
+    begun(folder / "run", tmp_path / "run")
+    went_on = load_file(train({**config, "batch": 4, "work_dir": str(tmp_path / "run")}))
+    agree(went_on, load_file(folder / "run" / "model.safetensors"))
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        (("parallel=fsdp3",), "no parallel='fsdp3'; choose one of auto, ddp, fsdp2, single"),
+        (("parallel=fsdp2",), "parallel=fsdp2 shares a model among processes; start it with torchrun"),
+        (("parallel=fsdp2", "optimizer=muon"), "optimizer=muon turns whole matrices"),
+        (("parallel=fsdp2", "ema=0.9"), r"ema=0\.9 averages whole weights"),
+        (("parallel=fsdp2", "compare=True"), "looks at gradients"),
+        (("parallel=fsdp2", "balance=pcgrad"), "looks at gradients .* use a rule that looks at losses"),
+    ],
+)
+def test_what_cannot_be_shared_is_refused_before_anything_is_written(tiny, tmp_path, settings, told):
+    with pytest.raises(ValueError, match=told):
+        train(tiny("joint", tmp_path / "joint", "optimizer=adamw", *settings))
+    assert not (tmp_path / "joint" / "config.json").exists()
+
+
+def test_one_process_is_one_unless_there_are_more(tiny, tmp_path):
+    config = tiny("seg", tmp_path)
+    one, many = Session(torch.device("cpu")), Session(torch.device("cpu"), 0, 2)
+    assert [parallel.way({**config, "parallel": name}, one) for name in ("auto", "ddp", "single")] == ["single"] * 3
+    assert [parallel.way({**config, "parallel": name}, many) for name in ("auto", "ddp")] == ["ddp"] * 2
+    with pytest.raises(ValueError, match="parallel=single is for one process, and 2 were started; use ddp or fsdp2"):
+        parallel.way({**config, "parallel": "single"}, many)
+
+
+def test_rules_that_look_at_losses_alone_may_share(tiny, tmp_path):
+    config = tiny("joint", tmp_path, "parallel=fsdp2", "optimizer=adamw")
+    with pytest.raises(ValueError, match="start it with torchrun"):
+        parallel.way(config, Session(torch.device("cpu")), balancer("uncertainty", ["seg", "depth"]))
+
+
+def test_a_module_that_is_not_cut_stays_what_it_is():
+    step = nn.Linear(2, 2)
+    assert parallel.spread(step, "single", Session(torch.device("cpu"))) is step
+
+
+if __name__ == "__main__":
+    work(Path(sys.argv[1]))
