@@ -56,6 +56,7 @@ def pictures(person) -> dict[str, np.ndarray]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @pytest.mark.skipif(not hasattr(cv2, "IMWRITE_PNG_FILTER"), reason="this OpenCV chooses the filter of lines itself")
 @pytest.mark.parametrize("what", ["parts", "depth, 16 bit", "normals, 8 bit", "normals, 16 bit"])
 def test_ours_is_faster_than_before_and_hardly_larger(pictures, what):

@@ -30,7 +30,7 @@ def samples(
     """
     taken: set[str] = set()
     seen = Seen()
-    for path, name in find_photos([folder]):
+    for path, name, _ in find_photos([folder]):
         try:
             image = photo(path, max_side=max_side)
         except UnreadablePhoto as error:

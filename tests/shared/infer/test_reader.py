@@ -70,7 +70,9 @@ def test_a_shard_stands_among_photos_and_a_key_that_comes_twice_has_its_shard_in
 
 def test_boxes_go_by_the_key(small_shards):
     found = find([small_shards])[3]
-    people = Given({found.name: [[1, 2, 30, 40]]})(called(found), read(found).image)
+    image = read(found).image
+    assert image is not None
+    people = Given({found.name: [[1, 2, 30, 40]]})(called(found), image)
     assert people is not None
     assert people.boxes.tolist() == [[1, 2, 30, 40]]
 
@@ -78,6 +80,7 @@ def test_boxes_go_by_the_key(small_shards):
 def test_bytes_that_are_not_those_of_the_index_cost_one_photo(small_shards, tmp_path):
     shard = Path(shutil.copy(sorted(small_shards.glob("*.tar"))[0], tmp_path / "one.tar"))
     found = find([shard])
+    assert found[1].inside is not None
     offset, size, _ = found[1].inside
     content = bytearray(shard.read_bytes())
     content[offset + size // 2] ^= 255

@@ -98,7 +98,7 @@ def test_a_png_may_have_a_palette_and_say_something(tmp_path):
         assert np.array_equal(np.array(image), ids)
         assert np.array_equal(np.array(image.convert("RGB")), np.array(colours)[ids])
         assert (image.info["unit"], image.info["names"]) == ("class", "a, b, ü")
-    assert np.array_equal(cv2.imread(str(path))[..., ::-1], np.array(colours)[ids]), "others read it, too"
+    assert np.array_equal(np.asarray(cv2.imread(str(path)))[..., ::-1], np.array(colours)[ids]), "others read it, too"
 
 
 @pytest.mark.parametrize("kind", ["uint8", "uint16"])
@@ -107,7 +107,7 @@ def test_pngs_keep_every_level_of_any_size(tmp_path, kind, more):
     for hw in ((1, 1), (1, 300), (129, 97)):
         values = RNG.integers(0, np.iinfo(kind).max, (*hw, *more), dtype=kind, endpoint=True)
         (path,) = write(tmp_path, "a", {"png": values})
-        back = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        back = np.asarray(cv2.imread(str(path), cv2.IMREAD_UNCHANGED))
         assert np.array_equal(back[..., ::-1] if more else back, values)
 
 
