@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from shared.data.colour import srgb
-from shared.data.fields import CORE, FIELDS, Sample
+from shared.data.fields import CORE, EXTRA, FIELDS, Sample
 from shared.data.listing import FACTS
 from shared.data.places import Places, places
 from shared.data.synthetic import truth
@@ -119,7 +119,7 @@ def look(what: Setting, hw: tuple[int, int], *, chunk: int = CHUNK) -> View:
     return View(image, maps, np.stack(seen), np.stack(points), np.stack(boxes), intrinsics, main, facts)
 
 
-def sample(view: View, names: Sequence[str] = tuple(FIELDS)) -> Sample:
+def sample(view: View, names: Sequence[str] = (*CORE, *EXTRA)) -> Sample:
     """Fields of FIELDS by name: maps of all people, points and box of the main one."""
     nobody = view.maps.person < 0
     found = {
@@ -148,7 +148,7 @@ def point_map(view: View) -> Array:
 
 
 def person(seed: int | Sequence[int], hw: tuple[int, int] = (256, 192), *, shot: str = "mix", photos: Path | None = None) -> Sample:
-    """A random picture of people with every field of FIELDS.
+    """A random picture of people with every field that can be seen.
 
     The same seed shows the same people at every size (H, W), with cloth and hair cut coarser in pictures of at most SMALL pixels.
     """
