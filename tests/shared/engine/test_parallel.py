@@ -112,7 +112,11 @@ def two(tiny, small_shards, tmp_path_factory):
         subprocess.Popen(command, env={**place, "RANK": rank, "LOCAL_RANK": rank}, stderr=subprocess.PIPE, text=True)
         for rank in ("0", "1")
     ]
-    said = [process.communicate(timeout=200)[1] for process in pair]
+    try:
+        said = [process.communicate(timeout=400)[1] for process in pair]
+    finally:
+        for process in pair:
+            process.kill()  # none may outlive the test
     assert [process.returncode for process in pair] == [0, 0], "\n".join(said)[-4000:]
     return folder, config
 
