@@ -31,7 +31,7 @@ from shared.engine.watch import Stopwatch
 
 STEPS = 20
 STILL = {"frozen": {"frozen": 1}, "lora": {"lora": {"rank": 4, "alpha": 8}}}
-CLIP = 0.1  # a tenth of what gradients are here, so that every step is clipped
+CLIP = 0.1  # less than any gradient here, so that every step is clipped
 
 
 def followed(config: Tree, here: Session, way: str, *, steps: int = STEPS) -> dict[str, list[float]]:
@@ -112,7 +112,11 @@ def two(tiny, small_shards, tmp_path_factory):
         subprocess.Popen(command, env={**place, "RANK": rank, "LOCAL_RANK": rank}, stderr=subprocess.PIPE, text=True)
         for rank in ("0", "1")
     ]
-    said = [process.communicate(timeout=200)[1] for process in pair]
+    try:
+        said = [process.communicate(timeout=400)[1] for process in pair]
+    finally:
+        for process in pair:
+            process.kill()  # none may outlive the test
     assert [process.returncode for process in pair] == [0, 0], "\n".join(said)[-4000:]
     return folder, config
 
@@ -121,7 +125,7 @@ def test_one_process_two_with_whole_models_and_two_with_shares_have_the_same_los
     folder, config = two
     one = followed(config, Session(torch.device("cpu")), "single")
     assert max(one["loss"]) > 1.0001 * min(one["loss"]), "losses that stay prove nothing"
-    assert min(one["norm"]) > 2 * CLIP
+    assert min(one["norm"]) > CLIP
     for way in ("ddp", "fsdp2"):
         told = json.loads((folder / f"{way}.json").read_text())
         assert told["loss"] == pytest.approx(one["loss"], rel=1e-5, abs=0)
