@@ -272,7 +272,9 @@ class Predictor:
 def _refuse(image: np.ndarray, boxes: Any) -> None:
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise ValueError(f"an image is (H,W,3) uint8 RGB, this is {image.shape} {image.dtype}; use shared.data.photo.read_photo")
-    if boxes is not None and (np.ndim(boxes) != 2 or np.shape(boxes)[1] != 4 or np.asarray(boxes).dtype.kind not in "fiu"):
+    if boxes is None or not np.size(boxes):
+        return
+    if np.ndim(boxes) != 2 or np.shape(boxes)[1] != 4 or np.asarray(boxes).dtype.kind not in "fiu":
         raise ValueError(
             f"boxes are (P,4) numbers x0 y0 x1 y1 in pixels, these are {np.shape(boxes)}; write [[x0, y0, x1, y1], ...]"
         )

@@ -259,8 +259,8 @@ def test_photos_that_would_share_a_name_get_more_of_it(tmp_path):
         (tmp_path / name).touch()
     assert list(named([tmp_path / "x"])) == ["a.jpg", "a.png", "b"]
     found = find_photos(sorted(tmp_path.glob("*/*")))
-    assert [name for _, name in found] == ["x/a.jpg", "a.png", "x/b.jpg", "y/a.jpg", "y/b.jpg"]
-    assert len({name for _, name in found}) == 5
+    assert [one.name for one in found] == ["x/a.jpg", "a.png", "x/b.jpg", "y/a.jpg", "y/b.jpg"]
+    assert len({one.name for one in found}) == 5
 
 
 def test_a_photo_named_twice_is_found_once(album):

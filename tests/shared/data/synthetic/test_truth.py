@@ -8,7 +8,7 @@ import pytest
 
 from shared.data import facts
 from shared.data.codec import encode
-from shared.data.fields import EXTRA, FIELDS, Sample
+from shared.data.fields import CORE, EXTRA, Sample
 from shared.data.listing import FACTS
 from shared.data.shards import Shards, write_shards
 from shared.data.synthetic import NAMES, faces, keypoints, samples
@@ -41,7 +41,7 @@ def recorded(tmp_path_factory) -> list[Recorded]:
 
 def test_every_field_and_every_person_is_recorded(recorded):
     for one in recorded:
-        assert set(one.sample) == set(FIELDS)
+        assert set(one.sample) == {*CORE, *EXTRA}
         assert len(one.facts["people"]) == len(one.view.boxes)
         assert {"seed", "shot", "backdrop", "camera", "light", "sensor", "main"} <= set(one.facts)
     assert min(len(one.facts["people"]) for one in recorded) == 1 < max(len(one.facts["people"]) for one in recorded)
