@@ -61,7 +61,7 @@ class Progress(Hook):
         self._sums: dict[str, float] = {}
         self._counts: Counter[str] = Counter()  # some values are there in some iterations
         self._seen = 0
-        self._since = 0.0
+        self._since = self._paused = 0.0
 
     def before_train(self, runner: Runner) -> None:
         if self.folder is None:
@@ -105,10 +105,13 @@ class Progress(Hook):
             self._writer.add_scalar(name, value, step)
         self._sums, self._counts, self._seen, self._since = {}, Counter(), 0, now
 
+    def before_val_epoch(self, runner: Runner) -> None:
+        self._paused = time.perf_counter()
+
     def after_val_epoch(self, runner: Runner, metrics: Mapping[str, float] | None = None) -> None:
         if self.folder is None or not metrics:
             return
-        self._since = time.perf_counter()  # validation is not training time
+        self._since += time.perf_counter() - self._paused  # validation is not training time
         for name, value in metrics.items():
             self._writer.add_scalar(f"val/{name}", value, runner.iter)
         log.info(
