@@ -10,7 +10,8 @@ backbone.update(size="nano", image_hw=(192, 144), patch=12)
 train.update(shards="data/ccp/photos")
 batch = 16
 workers = 1
-lr = 1e-3
-warmup = 30
-iters = 400
-val_every = 200
+optimizer = "muon"
+lr = 3e-3
+warmup = 50
+iters = 1500
+val_every = 500
