@@ -4,14 +4,12 @@ number of steps, three seeds. The teacher is the built-in model, which has never
     .venv/bin/python -m pytest tests/bench/test_distillation.py -m slow -s
 """
 
-import multiprocessing
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from itertools import islice
 from pathlib import Path
 
 import pytest
-import torch
+from pairs import at_two, better, told
 
 from shared import builtin
 from shared.data.paths import tar_paths
@@ -61,7 +59,7 @@ def student(folder: Path, seed: int, distilled: bool, overrides: Sequence[str] =
     weights = train(mixed)
     with session("auto") as here:
         model, scores, trivial = run(config, weights, here)
-    print(name, {task.name: round(scores[f"{task.name}/{task.score.name}"], 4) for task in model.tasks}, flush=True)
+    told(name, model.tasks, scores)
     return model.tasks, scores, trivial
 
 
@@ -69,19 +67,7 @@ def student(folder: Path, seed: int, distilled: bool, overrides: Sequence[str] =
 @pytest.mark.timeout(3 * 3600)
 def test_a_student_of_few_labels_learns_from_a_teacher(tmp_path: Path) -> None:
     make(tmp_path, PEOPLE)
-    spawn = multiprocessing.get_context("spawn")
     jobs = [(seed, distilled) for seed in SEEDS for distilled in (True, False)]
-    with ProcessPoolExecutor(2, mp_context=spawn, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        results = list(pool.map(student, [tmp_path] * len(jobs), *zip(*jobs)))
-    wins = sum(report(task, results[::2], results[1::2]) for task in results[0][0])
+    results = at_two(student, [tmp_path] * len(jobs), *zip(*jobs))
+    wins = sum(better(task, results[::2], results[1::2], names=("distilled", "alone")) for task in results[0][0])
     assert wins >= 3, f"the distilled student is better on {wins} of {len(results[0][0])} tasks only"
-
-
-def report(task: Task, distilled: list, alone: list) -> bool:
-    """Print one task's line; whether the mean over seeds is better with the teacher's labels."""
-    key = f"{task.name}/{task.score.name}"
-    ours, theirs = ([scores[key] for _, scores, _ in runs] for runs in (distilled, alone))
-    mean, other = sum(ours) / len(ours), sum(theirs) / len(theirs)
-    seeds = " ".join(f"{a:.4f}/{b:.4f}" for a, b in zip(ours, theirs))
-    print(f"{key:<16} distilled {mean:.4f}  alone {other:.4f}  trivial {distilled[0][2][key]:.4f}  per seed {seeds}")
-    return mean > other if task.score.higher_is_better else mean < other

@@ -3,12 +3,10 @@
 Half an hour on two cores: .venv/bin/python -m pytest tests/bench/test_pretraining_pays.py -m slow -s
 """
 
-import multiprocessing
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import pytest
-import torch
+from pairs import at_two, better, told
 
 from shared.data.shards import write_shards
 from shared.data.synthetic import NAMES, samples
@@ -39,7 +37,7 @@ def finetune(folder: Path, seed: int, init: Path | None) -> tuple[tuple[Task, ..
     weights = train(config)
     with session("auto") as here:
         model, scores, trivial = run(config, weights, here)
-    print(name, {task.name: round(scores[f"{task.name}/{task.score.name}"], 4) for task in model.tasks}, flush=True)
+    told(name, model.tasks, scores)
     return model.tasks, scores, trivial
 
 
@@ -48,20 +46,8 @@ def finetune(folder: Path, seed: int, init: Path | None) -> tuple[tuple[Task, ..
 def test_the_pretrained_backbone_is_better_on_most_tasks(tmp_path: Path) -> None:
     for seed, (part, count) in enumerate(PEOPLE.items()):
         write_shards(samples(count, seed=seed, hw=PEOPLE_HW, workers=2), tmp_path / part, names=NAMES)
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(2, mp_context=spawn, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        backbones = list(pool.map(pretrain, [tmp_path] * len(SEEDS), SEEDS))
-        jobs = [(seed, init) for seed, backbone in zip(SEEDS, backbones) for init in (backbone, None)]
-        results = list(pool.map(finetune, [tmp_path] * len(jobs), *zip(*jobs)))
-    wins = sum(report(task, results[::2], results[1::2]) for task in results[0][0])
+    backbones = at_two(pretrain, [tmp_path] * len(SEEDS), SEEDS)
+    jobs = [(seed, init) for seed, backbone in zip(SEEDS, backbones) for init in (backbone, None)]
+    results = at_two(finetune, [tmp_path] * len(jobs), *zip(*jobs))
+    wins = sum(better(task, results[::2], results[1::2], names=("mae", "random")) for task in results[0][0])
     assert wins >= 3, f"the pretrained backbone is better on {wins} of {len(results[0][0])} tasks only"
-
-
-def report(task: Task, pretrained: list, random: list) -> bool:
-    """Print one task's line; whether the mean over seeds is better with pretraining."""
-    key = f"{task.name}/{task.score.name}"
-    ours, theirs = ([scores[key] for _, scores, _ in runs] for runs in (pretrained, random))
-    mean, other = sum(ours) / len(ours), sum(theirs) / len(theirs)
-    seeds = " ".join(f"{a:.4f}/{b:.4f}" for a, b in zip(ours, theirs))
-    print(f"{key:<16} mae {mean:.4f}  random {other:.4f}  trivial {pretrained[0][2][key]:.4f}  per seed mae/random {seeds}")
-    return mean > other if task.score.higher_is_better else mean < other

@@ -22,7 +22,7 @@ import numpy as np
 from shared.data.photo import UnreadablePhoto, photo_size, read_photo
 from shared.data.sources.conventions import CONVENTIONS, Convention
 from shared.data.sources.folder import photo
-from shared.data.sources.source import PHOTO, Command, Report, Source
+from shared.data.sources.source import PHOTO, Command, Report, Source, unique
 
 CROWD, NO_POINTS = "it is a crowd", "none of its points is labelled"  # no faults of the data set: COCO has many of both
 
@@ -223,13 +223,7 @@ def _same_size(path: Path, found: tuple[int, int], told: tuple[int, int] | None)
 def _key(name: str, number: Any, taken: set[str]) -> str:
     """A key that names photo and annotation, and is nobody else's."""
     parts = [part.replace(".", "_") for part in Path(name).with_suffix("").parts if part not in ("/", "..")]
-    key = "/".join([*parts, str(number).replace(".", "_").replace("/", "_")])
-    unique, copies = key, 1
-    while unique in taken:
-        copies += 1
-        unique = f"{key}_{copies}"
-    taken.add(unique)
-    return unique
+    return unique("/".join([*parts, str(number).replace(".", "_").replace("/", "_")]), taken)
 
 
 def _options(command: argparse.ArgumentParser) -> None:

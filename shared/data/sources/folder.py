@@ -10,7 +10,7 @@ import cv2
 from shared.data.duplicates import Seen, dhash
 from shared.data.options import positive
 from shared.data.photo import UnreadablePhoto, find_photos, photo_header, read_photo
-from shared.data.sources.source import Command, Report, Source
+from shared.data.sources.source import Command, Report, Source, key_of, unique
 
 
 def samples(
@@ -45,7 +45,7 @@ def samples(
                 alike.reasons["looks like an earlier photo"] += 1
                 continue
             seen.add(picture, str(path))
-        yield _key(name, taken), {"image": image}
+        yield unique(key_of(name), taken), {"image": image}
 
 
 def photo(path: Path, *, max_side: int | None = None) -> Any:
@@ -62,18 +62,6 @@ def photo(path: Path, *, max_side: int | None = None) -> Any:
     if header.format in {"JPEG", "MPO"} and header.mode in {"RGB", "L"} and header.orientation == 1:
         return path.read_bytes()
     return image
-
-
-def _key(name: str, taken: set[str]) -> str:
-    """A key from a file name: a key's last part has no dot, and no two are alike."""
-    folder, slash, stem = name.rpartition("/")
-    stem = stem.replace(".", "_")
-    key, copies = folder + slash + stem, 1
-    while key in taken:
-        copies += 1
-        key = f"{folder}{slash}{stem}_{copies}"
-    taken.add(key)
-    return key
 
 
 def _options(command: argparse.ArgumentParser) -> None:

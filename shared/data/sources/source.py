@@ -94,6 +94,16 @@ def usable(
         yield key, sample
 
 
+def unique(key: str, taken: set[str]) -> str:
+    """The key, or with a number behind it if it is taken; it is taken then."""
+    own, copies = key, 1
+    while own in taken:
+        copies += 1
+        own = f"{key}_{copies}"
+    taken.add(own)
+    return own
+
+
 def key_of(name: str) -> str:
     """A key from the name of a photo, "sub/photo": its last part has no dot."""
     folder, slash, stem = name.rpartition("/")
