@@ -56,6 +56,7 @@ class Task(ABC):
     formats: ClassVar[Mapping[str, str]] = {}  # what may be asked for by name, and the suffix of its file
     usual: ClassVar[tuple[str, ...]] = ()  # the formats of files that say more when `Ask.about` does; () where `files` is all
     by_focal: ClassVar[tuple[str, ...]] = ()  # the formats that need a focal length
+    alike: ClassVar[tuple[str, ...]] = ()  # the options by which a teacher's raw answers mean something else
 
     @property
     @abstractmethod
@@ -70,6 +71,15 @@ class Task(ABC):
     @abstractmethod
     def loss(self, raw: Tensor, batch: Batch) -> dict[str, Tensor]:
         """Terms by name, scalars; `raw` (B,C,h,w) covers the frame of `batch[field]`. Means over known: no label costs 0."""
+
+    @abstractmethod
+    def imitate(self, raw: Tensor, taught: Tensor) -> Tensor:
+        """How far a raw answer is from a teacher's to the same picture: a scalar, the mean over all pixels, 0 where they are equal.
+
+        Args:
+            raw: (B,C,h,w) float32.
+            taught: (B,C,h',w') float32, of the same channels, at any resolution.
+        """
 
     @abstractmethod
     def decode(self, raw: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ tasks = []
 decoder = None  # widths for all decoders, dict(type=Spec, up=..., refine=...); None: each task's official ones
 weights = dict()  # task -> factor of its losses
 balance = None  # how tasks share the backbone: a name or dict(type=...), docs/training.md; None: by `weights` alone
+teacher = None  # dict(checkpoint=..., weight=1.0, features=0.0, enlarge=1.0): its soft answers are learnt, too; docs/training.md
 compare = False  # log norms and cosines of the tasks' gradients
 
 train = dict(shards="data/humans/train")

@@ -77,6 +77,16 @@ def resize(raw: Tensor, size: tuple[int, int] | torch.Size) -> Tensor:
     return raw if raw.shape[-2:] == tuple(size) else F.interpolate(raw, tuple(size), mode="bilinear", align_corners=False)
 
 
+def levelled(maps: Tensor, eps: float = 1e-6) -> Tensor:
+    """(B,...) less their median, over their mean distance from it, by picture (Ranftl et al. 2022): what scale and shift leave.
+
+    A map that is the same everywhere is all 0; spreads below `eps` are divided by it.
+    """
+    flat = maps.flatten(1)
+    centred = flat - flat.median(1, keepdim=True).values
+    return (centred / centred.abs().mean(1, keepdim=True).clamp(min=eps)).view_as(maps)
+
+
 def unit(vectors: Tensor, eps: float = 1e-6) -> Tensor:
     """(B,C,...) -> the same of length 1 along C; those shorter than `eps` are divided by it.
 

@@ -62,7 +62,10 @@ class DenseModel(nn.Module):
 
     def losses(self, batch: Batch, *, fork: Fork | None = None) -> dict[str, Tensor]:
         """Weighted terms, `loss/<task>/<term>`: the whole demand of the engine on a model; `fork` as in `forward`."""
-        raw = self(batch["image"], fork=fork)
+        return self.costs(self(batch["image"], fork=fork), batch)
+
+    def costs(self, raw: Mapping[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+        """`losses` of answers that are there already."""
         return {
             f"loss/{task.name}/{term}": self.weights.get(task.name, 1.0) * value
             for task in self.tasks

@@ -1,6 +1,6 @@
 """From a config to data: what the tasks want of a sample, the training stream, the validation set."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from shared.build import build
@@ -14,12 +14,15 @@ from shared.task import Framing, Task
 CHANGES = ("half_body", "jitter", "backdrops", "photometric", "occlusion")  # of training pictures, in the order they come
 
 
-def wanted(tasks: Sequence[Task], *, derive: Sequence[str] | None = None) -> Wanted:
-    """The fields that supervise these tasks, in their vocabularies; `derive` as the config has it."""
-    heeded = {name for task in tasks for name in task.heeds}
+def wanted(tasks: Sequence[Task], *, derive: Sequence[str] | None = None, taught: Collection[str] = ()) -> Wanted:
+    """The fields that supervise these tasks, in their vocabularies; `derive` as the config has it.
+
+    Data may lack the fields of tasks that are `taught`, by name.
+    """
+    needed = {name for task in tasks if task.name not in taught for name in (task.field, *task.also)}
     also = {name: None for task in tasks for name in (*task.also, *task.heeds)}
     fields = also | {task.field: task.vocabulary for task in tasks}
-    return Wanted(fields, derive=derive or (), optional=heeded - {name for task in tasks for name in (task.field, *task.also)})
+    return Wanted(fields, derive=derive or (), optional=fields.keys() - needed)
 
 
 def framing(tasks: Sequence[Task], given: str | None = None) -> str:
@@ -27,16 +30,16 @@ def framing(tasks: Sequence[Task], given: str | None = None) -> str:
     return given or ("boxes" if tasks and all(task.framing is Framing.BOXES for task in tasks) else "whole")
 
 
-def training(config: Mapping[str, Any], tasks: Sequence[Task], size: Size) -> Stream | Blend:
+def training(config: Mapping[str, Any], tasks: Sequence[Task], size: Size, *, taught: Collection[str] = ()) -> Stream | Blend:
     """The stream of `train`, changed as `half_body`, `jitter`, `backdrops`, `photometric` and `occlusion` say; a blend where its
-    shards are data sets with weights.
+    shards are data sets with weights. Labels of tasks that are `taught` may be absent from all of it.
     """
     shards = config["train"]["shards"]
     mixed = isinstance(shards, list | tuple) and any(isinstance(entry, Mapping) for entry in shards)
     return (Blend if mixed else Stream)(
         shards,
         size=size,
-        wanted=wanted(tasks, derive=config.get("derive")),
+        wanted=wanted(tasks, derive=config.get("derive"), taught=taught),
         framing=framing(tasks, config.get("framing")),
         **{change: build(config[change]) for change in CHANGES},
         seed=config["seed"],
@@ -45,7 +48,8 @@ def training(config: Mapping[str, Any], tasks: Sequence[Task], size: Size) -> St
 
 def plain_training(config: Mapping[str, Any], tasks: Sequence[Task], size: Size) -> Stream | Blend:
     """The same samples as they are, for trivial answers."""
-    return training({**config, **dict.fromkeys(CHANGES)}, tasks, size)
+    taught = [task.name for task in tasks] if config.get("teacher") else ()
+    return training({**config, **dict.fromkeys(CHANGES)}, tasks, size, taught=taught)
 
 
 def validation(config: Mapping[str, Any], tasks: Sequence[Task], size: Size, *, lenient: bool = False) -> Indexed | None:

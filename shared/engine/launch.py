@@ -30,6 +30,7 @@ from shared.engine.score import score
 from shared.engine.session import Session, precision_of, session
 from shared.engine.step import Autocast, Step
 from shared.engine.survive import Guard, Signals, Survive
+from shared.engine.teaching import teaching
 from shared.engine.watch import Stopwatch
 from shared.task import Task
 from shared.weights import partial
@@ -170,7 +171,9 @@ def _begin(folder: Path, config: Tree, here: Session) -> None:
 def _run(model: Any, description: Mapping, config: Tree, folder: Path, latest: Path | None, here: Session, guard: Guard) -> None:
     tasks: Sequence[Task] = model.tasks
     size = tuple(description["backbone"]["image_hw"])
-    stream, valid = data.training(config, tasks, size), data.validation(config, tasks, size, lenient=True)
+    teachers = teaching(config.get("teacher"), model, here.device)
+    stream = data.training(config, tasks, size, taught=teachers.tasks if teachers else ())
+    valid = data.validation(config, tasks, size, lenient=True)
     dtype = precision_of(config["precision"], here.device)
     rule, compare, balance = config.get("balance"), config.get("compare", False), None
     if rule or compare:
@@ -190,10 +193,9 @@ def _run(model: Any, description: Mapping, config: Tree, folder: Path, latest: P
     hooks: list[Any] = [Balancing(balance, guard)] if balance is not None else []
     watch = Stopwatch(here.device, active=here.first)
     static = balance is None and config["accumulate"] == 1  # a step without exchange, or a look at gradients, is another graph
-    step = parallel.spread(Step(model, balance).to(here.device), way, here, dtype=dtype, static=static)
-    optimizer = optim.optimizer(
-        config["optimizer"], model, **{key: config[key] for key in ("lr", "weight_decay", "layer_decay", "betas")}
-    )
+    step = parallel.spread(Step(model, balance, teachers).to(here.device), way, here, dtype=dtype, static=static)
+    rates = {key: config[key] for key in ("lr", "weight_decay", "layer_decay", "betas")}
+    optimizer = optim.optimizer(config["optimizer"], model, beside=teachers, **rates)
     if way == "fsdp2":
         parallel.whole_states(optimizer)
         hooks.append(parallel.Gather(step))

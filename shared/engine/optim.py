@@ -1,6 +1,7 @@
 """AdamW or Muon in groups: layer decay for fine-tuning, no weight decay where a shrinking number means nothing."""
 
 from collections.abc import Mapping
+from itertools import chain
 from typing import Any
 
 from torch import nn, optim
@@ -50,7 +51,7 @@ def layer_of(name: str, depth: int) -> int:
     return depth + 1
 
 
-def groups(model: nn.Module, *, lr: float, weight_decay: float, layer_decay: float) -> list[dict]:
+def groups(model: nn.Module, *, lr: float, weight_decay: float, layer_decay: float, beside: nn.Module | None = None) -> list[dict]:
     """Parameter groups: lr * layer_decay^(layers above) (Bao et al. 2022); 1-D tensors and `UNDECAYED` without weight decay.
 
     Args:
@@ -58,11 +59,13 @@ def groups(model: nn.Module, *, lr: float, weight_decay: float, layer_decay: flo
         lr: of the decoders.
         weight_decay: of matrices.
         layer_decay: 1 is the same rate everywhere.
+        beside: what is trained with the model and is no part of it, at the rate of the decoders.
     """
     backbone = model.backbone
     depth, family = (len(backbone.blocks), backbone.size.family) if isinstance(backbone, ViT) else (0, "sapiens")
     found: dict[tuple[int, bool], dict] = {}
-    for name, parameter in model.named_parameters():
+    others = beside.named_parameters(prefix="beside") if beside is not None else ()
+    for name, parameter in chain(model.named_parameters(), others):
         if not parameter.requires_grad:
             continue
         layer = layer_of(name, depth)
@@ -73,18 +76,17 @@ def groups(model: nn.Module, *, lr: float, weight_decay: float, layer_decay: flo
     return list(found.values())
 
 
-def adamw(model: nn.Module, *, lr: float, weight_decay: float, layer_decay: float, betas: tuple[float, float]) -> optim.AdamW:
-    """Sapiens' optimiser, in PyTorch's fused form, which CPUs have too."""
-    parameters = groups(model, lr=lr, weight_decay=weight_decay, layer_decay=layer_decay)
-    return optim.AdamW(parameters, lr=lr, betas=betas, fused=True)
+def adamw(model: nn.Module, *, lr: float, betas: tuple[float, float], **options: Any) -> optim.AdamW:
+    """Sapiens' optimiser, in PyTorch's fused form, which CPUs have too; `options` of `groups`."""
+    return optim.AdamW(groups(model, lr=lr, **options), lr=lr, betas=betas, fused=True)
 
 
-def muon(model: nn.Module, *, lr: float, weight_decay: float, layer_decay: float, betas: tuple[float, float]) -> Muon:
+def muon(model: nn.Module, *, lr: float, betas: tuple[float, float], **options: Any) -> Muon:
     """Muon for the matrices inside, AdamW for everything else, at one learning rate."""
     inner = {parameter for name, parameter in model.named_parameters() if inside(name, parameter)}
     parameters = [
         {**group, "params": chosen, "orthogonal": orthogonal}
-        for group in groups(model, lr=lr, weight_decay=weight_decay, layer_decay=layer_decay)
+        for group in groups(model, lr=lr, **options)
         for orthogonal in (True, False)
         if (chosen := [p for p in group["params"] if (p in inner) is orthogonal])
     ]

@@ -12,23 +12,27 @@ from torch.distributed.tensor import DTensor
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from shared.dense.balance import Balancer
+from shared.dense.distil import Distillation
 from shared.engine.survive import Guard
 from shared.engine.watch import Stopwatch
 
 
 class Step(BaseModel):
-    """Any module with `losses(batch) -> {"loss/<task>/<term>": scalar}`, and what balances its tasks, if anything does."""
+    """Any module with `losses(batch) -> {"loss/<task>/<term>": scalar}`, and what balances and teaches it, if anything."""
 
-    def __init__(self, model: nn.Module, balance: Balancer | None = None) -> None:
+    def __init__(self, model: nn.Module, balance: Balancer | None = None, teaching: Distillation | None = None) -> None:
         super().__init__()
-        self.model, self.balance = model, balance
+        self.model, self.balance, self.teaching = model, balance, teaching
 
     def forward(self, mode: str = "loss", **batch: Tensor) -> Any:
         if mode != "loss":
             raise ValueError(f"the training step computes losses, not {mode!r}")
-        if self.balance is None:
-            return self.model.losses(batch)  # type: ignore[operator]
-        return self.balance.weigh(self.model.losses(batch, fork=self.balance.fork))  # type: ignore[operator]
+        options = {} if self.balance is None else {"fork": self.balance.fork}
+        if self.teaching is None:
+            losses = self.model.losses(batch, **options)  # type: ignore[operator]
+        else:
+            losses = self.teaching.losses(self.model, batch, **options)  # type: ignore[arg-type]
+        return losses if self.balance is None else self.balance.weigh(losses)
 
     @property
     def init_weights(self) -> Any:  # type: ignore[override]

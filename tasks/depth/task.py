@@ -12,7 +12,7 @@ from shared.data.surface import points
 from shared.dense.canonical import canonical_scale, focal_of
 from shared.dense.decoder import DEPTH
 from shared.dense.distance import alignments, compared, fitted, harmony, seen, steps
-from shared.dense.masked import resize, silog
+from shared.dense.masked import levelled, resize, silog
 from shared.formats import Ask, levels, thinned
 from shared.render import colour_scalar
 from shared.task import Batch, Framing, Score, Task
@@ -42,6 +42,7 @@ class Depth(Task):
     name: ClassVar[str] = "depth"
     field: ClassVar[str] = "depth"
     answers: ClassVar = "map"
+    alike: ClassVar[tuple[str, ...]] = ("metric",)
     framing: ClassVar[Framing] = Framing.WHOLE
     score: ClassVar[Score] = Score("abs_rel", higher_is_better=False)
     formats: ClassVar = {"npy": "depth.npy", "png16": "depth.16.png", "exr": "depth.exr", "ply": "depth.ply"}
@@ -84,6 +85,16 @@ class Depth(Task):
         target, known = self.target(batch)
         raw = resize(raw, target.shape[-2:])[:, 0]
         return {"silog": silog(raw, target, known, focus=self.variance_focus, floor=self.floor)}
+
+    def imitate(self, raw: Tensor, taught: Tensor) -> Tensor:
+        """Relative: the mean distance once each map's own level and spread are out of it (MiDaS's L_ssi with the mean absolute
+        error, Ranftl et al. 2022), so that it is the order and the proportions of depths that count. Metric: as `loss`.
+        """
+        raw, taught = raw[:, 0], resize(taught, raw.shape[-2:])[:, 0]
+        if self.metric:
+            known = torch.ones_like(raw, dtype=torch.bool)
+            return silog(raw, taught, known, focus=self.variance_focus, floor=self.floor)
+        return (levelled(raw) - levelled(taught)).abs().mean()
 
     def target(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """What the raw answer should be, (B,H,W), 0 where unknown; and where it is known."""

@@ -64,6 +64,10 @@ class Normal(Task):
             terms["slope"] = self.slope * (_uneven(raw - target, known, 2) + _uneven(raw - target, known, 3))
         return terms
 
+    def imitate(self, raw: Tensor, taught: Tensor) -> Tensor:
+        """One minus the cosine."""
+        return (1 - (unit(raw) * unit(resize(taught, raw.shape[-2:]))).sum(1)).mean()
+
     def decode(self, raw: Tensor) -> Tensor:
         """(B,3,h,w) -> (B,3,h,w) of unit length."""
         return unit(raw)

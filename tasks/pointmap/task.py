@@ -92,6 +92,13 @@ class Pointmap(Task):
         terms = {name: getattr(self, name) * cost() for name, cost in costs.items() if getattr(self, name)}
         return {name: capped(term, self.cap) if name in ("l1", "multiscale", "shift") else term for name, term in terms.items()}
 
+    def imitate(self, raw: Tensor, taught: Tensor) -> Tensor:
+        """The distance along canonical x, y and z in the teacher's mean depths of the picture, as `l1`, and that of s."""
+        taught = resize(taught, raw.shape[-2:])
+        off = (raw - taught).abs()
+        depth = taught[:, 2].abs().mean((1, 2)).clamp(min=SMALLEST)
+        return (off[:, :3].sum(1).mean((1, 2)) / depth).mean() + off[:, 3].mean()
+
     def decode(self, raw: Tensor) -> Tensor:
         """(B,4,h,w) -> (B,4,h,w): X, Y, Z in metres, and the focal length in widths of the view."""
         scale = raw[:, 3:].clamp(min=SMALLEST)

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from shared.dense.decoder import HEATMAP
@@ -48,6 +49,7 @@ class Pose(Task):
     name: ClassVar[str] = "pose"
     field: ClassVar[str] = "keypoints"
     answers: ClassVar = "points"
+    alike: ClassVar[tuple[str, ...]] = ("sigma",)
     framing: ClassVar[Framing] = Framing.BOXES
     score: ClassVar[Score] = Score("pck10", higher_is_better=True)
     formats: ClassVar[Mapping[str, str]] = {"json": "pose.json"} | {form: f"pose.{form}.json" for form in CONVENTIONS}
@@ -82,6 +84,12 @@ class Pose(Task):
             worst = error.topk(min(self.hardest, self.channels), 1)
             return {"mse": worst.values.sum() / share(known.gather(1, worst.indices).sum())}
         return {"mse": error.sum() / share(known.sum())}
+
+    def imitate(self, raw: Tensor, taught: Tensor) -> Tensor:
+        """The squared error of heatmaps, of all points alike."""
+        if taught.shape[-2:] != raw.shape[-2:]:  # of heatmaps, the centres of the corner pixels lie on one another
+            taught = F.interpolate(taught, raw.shape[-2:], mode="bilinear", align_corners=True)
+        return ((raw - taught) ** 2).mean()
 
     def target(self, batch: Batch, hw: tuple[int, int]) -> tuple[Tensor, Tensor]:
         """Heatmaps (B,K,h,w) and which points are known (B,K), from keypoints in image pixels."""

@@ -42,6 +42,8 @@ class Seg(Task):
             the end needs it: with 0.1 on the background and 10 on socks, every doubt turns into a person.
         trust: the cross-entropy of a pixel counts as much as the teacher who labelled it was sure (the field `sure`, 0 to 1);
             pixels that no teacher labelled count in full. For shards of tasks/joint/label.py --sure.
+        temperature: by which the logits of student and teacher are divided where one imitates the other: above 1, the classes that
+            the teacher takes for unlikely count more (Hinton et al. 2015).
         soft: answer with the probability of every class instead of the likeliest; for inference, 28 times as large.
     """
 
@@ -52,6 +54,7 @@ class Seg(Task):
     border_reach: float = TOLERANCE
     undo: float = 0.0
     trust: bool = False
+    temperature: float = 1.0
     soft: bool = False
 
     name: ClassVar[str] = "seg"
@@ -59,6 +62,7 @@ class Seg(Task):
     answers: ClassVar = "map"
     framing: ClassVar[Framing] = Framing.WHOLE
     score: ClassVar[Score] = Score("miou", higher_is_better=True)
+    alike: ClassVar[tuple[str, ...]] = ("weighted",)
     formats: ClassVar = {"png": "seg.png", "palette": "seg.palette.png", "alpha": "seg.alpha.png", "soft": "seg.soft.npy"}
 
     @property
@@ -109,6 +113,13 @@ class Seg(Task):
         lost, there = 1 - (both + SMOOTH) / (squares + SMOOTH), truth.sum((2, 3)) > 0
         per_picture = (lost * there).sum(1) / there.sum(1).clamp(min=1)
         return masked_mean(per_picture, known.flatten(1).any(1))
+
+    def imitate(self, raw: Tensor, taught: Tensor) -> Tensor:
+        """The Kullback-Leibler divergence of softened probabilities times the temperature squared (Hinton et al. 2015), which keeps
+        the size of its gradient.
+        """
+        mine, theirs = ((x / self.temperature).log_softmax(1) for x in (raw, resize(taught, raw.shape[-2:])))
+        return self.temperature**2 * F.kl_div(mine, theirs, reduction="none", log_target=True).sum(1).mean()
 
     def decode(self, raw: Tensor) -> Tensor:
         """(B,C,h,w) -> (B,h,w) uint8 class ids, or (B,C,h,w) probabilities if `soft`."""

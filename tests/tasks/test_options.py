@@ -47,6 +47,7 @@ CHANGES: dict[tuple[str, str], tuple[Any, Callable[[Task, Batch], Any]]] = {
     ("seg", "border_reach"): (5.0, _cost),
     ("seg", "undo"): (1.0, lambda task, batch: task.decode(noise(task))),
     ("seg", "trust"): (True, lambda task, batch: task.loss(noise(task), {**batch, "sure": torch.full((3, 64, 48), 0.5)})),
+    ("seg", "temperature"): (4.0, lambda task, batch: task.imitate(noise(task), noise(task).flip(0))),
     ("seg", "soft"): (True, lambda task, batch: task.decode(noise(task))),
     ("depth", "variance_focus"): (1.0, _cost),
     ("depth", "floor"): (0.5, _cost),
