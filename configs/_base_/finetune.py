@@ -19,7 +19,7 @@ balance = None  # how tasks share the backbone: a name or dict(type=...), docs/t
 teacher = None  # dict(checkpoint=..., weight=1.0, features=0.0, enlarge=1.0): its soft answers are learnt, too; docs/training.md
 compare = False  # log norms and cosines of the tasks' gradients
 
-train = dict(shards="data/humans/train")
+train = dict(shards="data/humans/train", groups=None)  # groups that take turns, each at its own size: docs/training.md
 val = dict(shards="data/humans/val", limit=None)
 derive = None  # ["normal"]: samples that hold depth and a camera but no normals get those of their depth
 framing = None  # whole, boxes; None: as the tasks want it

@@ -7,10 +7,13 @@ from shared.build import build
 from shared.data.blend import Blend
 from shared.data.indexed import Indexed
 from shared.data.stream import Stream
+from shared.data.turns import Group, Pictures, Turns
 from shared.data.view import Size
 from shared.data.wanted import Wanted
 from shared.task import Framing, Task
 
+OWN = ("shards", "weight", "batch", "image_hw", "framing", "tasks")  # settings of a group of data, beside CHANGES
+FAR = 1_000_000_007  # between the seeds of two groups
 CHANGES = ("half_body", "jitter", "backdrops", "photometric", "occlusion")  # of training pictures, in the order they come
 
 
@@ -30,11 +33,28 @@ def framing(tasks: Sequence[Task], given: str | None = None) -> str:
     return given or ("boxes" if tasks and all(task.framing is Framing.BOXES for task in tasks) else "whole")
 
 
-def training(config: Mapping[str, Any], tasks: Sequence[Task], size: Size, *, taught: Collection[str] = ()) -> Stream | Blend:
-    """The stream of `train`, changed as `half_body`, `jitter`, `backdrops`, `photometric` and `occlusion` say; a blend where its
-    shards are data sets with weights. Labels of tasks that are `taught` may be absent from all of it.
+def training(config: Mapping[str, Any], tasks: Sequence[Task], size: Size, *, taught: Collection[str] = ()) -> Pictures:
+    """What `train` describes, changed as `half_body`, `jitter`, `backdrops`, `photometric` and `occlusion` say: the stream of its
+    shards, a blend where they are data sets with weights, or `groups` that take turns, each with shards and settings of its own.
+
+    Labels of tasks that are `taught` may be absent from all of it.
+
+    Raises:
+        ValueError: shards and groups, or neither; or a group that is none.
     """
-    shards = config["train"]["shards"]
+    groups = config["train"].get("groups")
+    if (groups is None) == (config["train"].get("shards") is None):
+        raise ValueError("train needs either shards or groups of them; set the other to None")
+    if groups is None:
+        return _stream(config, config["train"]["shards"], tasks, size, taught)
+    made = [_group({**config, "seed": config["seed"] + FAR * k}, group, tasks, size, taught) for k, group in enumerate(groups)]
+    trained = {name for group in groups for name in group.get("tasks") or [task.name for task in tasks]}
+    if left := [task.name for task in tasks if task.name not in trained.union(taught)]:
+        raise ValueError(f"no group of data trains {', '.join(left)}; name it in the tasks of one, or leave the task out")
+    return Turns(made, wanted=wanted(tasks, derive=config.get("derive"), taught=taught))
+
+
+def _stream(config: Mapping[str, Any], shards: Any, tasks: Sequence[Task], size: Size, taught: Collection[str]) -> Stream | Blend:
     mixed = isinstance(shards, list | tuple) and any(isinstance(entry, Mapping) for entry in shards)
     return (Blend if mixed else Stream)(
         shards,
@@ -46,10 +66,29 @@ def training(config: Mapping[str, Any], tasks: Sequence[Task], size: Size, *, ta
     )
 
 
-def plain_training(config: Mapping[str, Any], tasks: Sequence[Task], size: Size) -> Stream | Blend:
-    """The same samples as they are, for trivial answers."""
+def _group(
+    config: Mapping[str, Any], group: Mapping[str, Any], tasks: Sequence[Task], size: Size, taught: Collection[str]
+) -> Group:
+    """A group of data: `shards`, and what is otherwise for it than for the run."""
+    known = [task.name for task in tasks]
+    names = group.get("tasks") or known
+    if "shards" not in group or set(group) - {*OWN, *CHANGES}:
+        raise ValueError(f"{dict(group)} is no group of data; it has shards, and may have {', '.join((*OWN[1:], *CHANGES))}")
+    if stray := set(names) - set(known):
+        raise ValueError(f"a group of data is for {', '.join(sorted(stray))}, but the tasks are {', '.join(known)}")
+    height, width = group.get("image_hw", size)
+    settings = {**config, **{key: group[key] for key in ("framing", *CHANGES) if key in group}}
+    stream = _stream(settings, group["shards"], [task for task in tasks if task.name in names], (height, width), taught)
+    return Group(stream, group.get("batch", config["batch"]), group.get("weight", 1.0))
+
+
+def plain_training(config: Mapping[str, Any], tasks: Sequence[Task], size: Size) -> Pictures:
+    """The same samples as they are, all of one size, for trivial answers."""
     taught = [task.name for task in tasks] if config.get("teacher") else ()
-    return training({**config, **dict.fromkeys(CHANGES)}, tasks, size, taught=taught)
+    train = dict(config["train"])
+    if train.get("groups"):
+        train["groups"] = [{k: v for k, v in group.items() if k in ("shards", "weight", "tasks")} for group in train["groups"]]
+    return training({**config, "train": train, **dict.fromkeys(CHANGES)}, tasks, size, taught=taught)
 
 
 def validation(config: Mapping[str, Any], tasks: Sequence[Task], size: Size, *, lenient: bool = False) -> Indexed | None:

@@ -35,7 +35,7 @@ class Progress(Hook):
 
     Args:
         every: iterations between two lines.
-        images: pictures of one iteration, all processes together.
+        images: pictures of one iteration, all processes together; the mean where they differ.
         folder: of the event files; None on processes that do not write.
         title: in front of the line.
         guard: says how large gradients are, and which steps are left out.
@@ -49,7 +49,7 @@ class Progress(Hook):
         self,
         *,
         every: int,
-        images: int,
+        images: float,
         folder: Path | None,
         title: str,
         guard: Guard,

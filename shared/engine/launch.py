@@ -18,8 +18,7 @@ from torch import nn
 
 from shared import checkpoint
 from shared.build import build, named
-from shared.data.blend import Blend
-from shared.data.stream import Stream
+from shared.data.turns import Pictures, Turns
 from shared.dense.balance import balancer
 from shared.engine import data, optim, parallel
 from shared.engine.config import Tree, differences, load
@@ -159,7 +158,10 @@ def _record(config: Tree, here: Session) -> Tree:
 def _fixed(record: Tree) -> Tree:
     """What may not change when a run goes on; pictures may be dealt to another number of processes."""
     fixed = {key: value for key, value in record.items() if key not in {*FREE, "batch", "processes"}}
-    return fixed | {"batch * processes": record["batch"] * record.get("processes", 1)}
+    batch, processes, groups = record["batch"], record.get("processes", 1), record.get("train", {}).get("groups")
+    if groups:
+        fixed["train"] = {"groups": [{**group, "batch": group.get("batch", batch) * processes} for group in groups]}
+    return fixed | {"batch * processes": batch * processes}
 
 
 def _begin(folder: Path, config: Tree, here: Session) -> None:
@@ -251,7 +253,7 @@ def _run(model: Any, description: Mapping, config: Tree, folder: Path, latest: P
 
 def _hooks(
     model: nn.Module,
-    stream: Stream | Blend,
+    stream: Pictures,
     valid: Any,
     description: Mapping,
     config: Tree,
@@ -264,7 +266,7 @@ def _hooks(
         Survive(guard),
         Progress(
             every=config["log_every"],
-            images=config["batch"] * config["accumulate"] * here.processes,
+            images=(stream.pictures if isinstance(stream, Turns) else config["batch"]) * config["accumulate"] * here.processes,
             folder=folder if here.first else None,
             title="/".join(folder.parts[-2:]),
             guard=guard,

@@ -9,6 +9,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from shared.data.order import Positions
 from shared.data.shards import DamagedSample
+from shared.data.turns import Turns
 from shared.engine import feed
 from shared.engine.session import Session
 from shared.engine.watch import Stopwatch
@@ -19,7 +20,7 @@ class Loader:
 
     Args:
         dataset: position -> sample.
-        batch: samples per process and micro-batch.
+        batch: samples per process and micro-batch; groups that take turns have their own.
         accumulate: micro-batches per iteration.
         workers: processes that read ahead.
         session: rank and number of processes.
@@ -53,9 +54,11 @@ class Loader:
     def _from(self, start: int, stop: int) -> DataLoader:
         """Micro-batches start .. stop - 1."""
         here = self.session
+        share = {"start": start, "stop": stop, "rank": here.rank, "processes": here.processes}
+        turns = self.dataset if isinstance(self.dataset, Turns) else None
         return DataLoader(
             self.dataset,
-            batch_sampler=Positions(self.batch, start=start, stop=stop, rank=here.rank, processes=here.processes),
+            batch_sampler=Positions(self.batch, **share) if turns is None else turns.places(**share),
             num_workers=self.workers,
             generator=torch.Generator(),  # else it draws from the one that dropout uses, whenever workers are started
             pin_memory=here.device.type == "cuda",

@@ -11,10 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import default_collate
 
-from shared.data.blend import Blend
 from shared.data.fields import FIELDS
 from shared.data.indexed import Indexed, Item
-from shared.data.stream import Stream
+from shared.data.turns import Pictures
 from shared.dense.canonical import focal_of
 from shared.dense.frame import settle
 from shared.render import panel
@@ -23,7 +22,7 @@ from shared.task import Task
 HEIGHT = 256  # of a row, pixels
 
 
-def draw(path: Path, model: Any, stream: Stream | Blend, data: Indexed | None, device: torch.device, *, count: int) -> None:
+def draw(path: Path, model: Any, stream: Pictures, data: Indexed | None, device: torch.device, *, count: int) -> None:
     """Write a contact sheet: picture, answers and truths of the first validation samples, or MAE's reconstructions.
 
     Args:
@@ -70,7 +69,7 @@ def masked(task: Task, answer: Tensor, truth: Tensor) -> np.ndarray:
 
 
 @torch.inference_mode()
-def _reconstructions(model: nn.Module, stream: Stream | Blend, device: torch.device, count: int) -> list[list[np.ndarray]]:
+def _reconstructions(model: nn.Module, stream: Pictures, device: torch.device, count: int) -> list[list[np.ndarray]]:
     batch = default_collate([stream[position] for position in range(count)])
     batch = {name: tensor.to(device) for name, tensor in batch.items()}
     seen, painted = model.reconstruct(batch)  # type: ignore[operator]

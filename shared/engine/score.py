@@ -11,9 +11,8 @@ from torch import Tensor, nn
 from torch.utils.data import default_collate
 from tqdm import tqdm
 
-from shared.data.blend import Blend
 from shared.data.indexed import Indexed
-from shared.data.stream import Stream
+from shared.data.turns import Pictures
 from shared.dense.canonical import focal_of
 from shared.dense.frame import settle, unmirror
 from shared.engine.session import Session
@@ -111,7 +110,7 @@ def details(tasks: Sequence[Task], rows: Rows) -> Details:
     return {name: table for name, table in tables.items() if table}
 
 
-def trivial_answers(tasks: Sequence[Task], stream: Stream | Blend) -> dict[str, Tensor]:
+def trivial_answers(tasks: Sequence[Task], stream: Pictures) -> dict[str, Tensor]:
     """Each task's answer that ignores the picture, from the first truths of a training stream without jitter."""
     truths = default_collate([stream[position] for position in range(min(TRIVIAL_SAMPLES, stream.samples))])
     return {task.name: task.trivial(truths) for task in tasks}

@@ -122,7 +122,9 @@ def test_whoever_tells_gradients_apart_finds_features_in_their_tasks():
         student.zero_grad()
         losses = balance.weigh(distillation.losses(student, batch(), fork=balance.fork))
         torch.stack(list(losses.values())).sum().backward()
-        pulls.append(student.backbone.patch_embed.weight.grad.clone())
+        pull = student.backbone.patch_embed.weight.grad
+        assert pull is not None
+        pulls.append(pull.clone())
         told = balance.end()
     torch.testing.assert_close(*pulls)
     norms = [told[f"balance/norm/{task.name}"].item() for task in ALL]
@@ -144,6 +146,8 @@ def test_points_are_matched_by_name_and_the_student_keeps_those_of_its_own():
     entries = [{"name": name, "colour": [1, 2, 3]} for name in ("tail", "right_ear", "nose")]
     theirs = Pose(skeleton={"entries": entries})
     mine, their = matched(Pose(), theirs)
+    assert isinstance(mine, list)
+    assert isinstance(their, list)
     names = Pose().vocabulary.names
     assert [(names[a], theirs.vocabulary.names[b]) for a, b in zip(mine, their)] == [("nose", "nose"), ("right_ear", "right_ear")]
     teacher, student = model((theirs,)), model((Pose(),), seed=1)
@@ -157,6 +161,8 @@ def test_classes_may_stand_in_another_order_but_have_to_be_the_same():
         return Seg(labels={"entries": [{"name": name, "colour": [1, 2, 3]} for name in names]})
 
     mine, theirs = matched(table("a", "b", "c"), table("c", "a", "b"))
+    assert isinstance(mine, list)
+    assert isinstance(theirs, list)
     assert dict(zip(mine, theirs)) == {0: 1, 1: 2, 2: 0}
     for other in (table("a", "b"), table("a", "b", "c", "d"), table("a", "b", "d")):
         with pytest.raises(ValueError, match=r"seg has 3 names, of which the teacher .* knows [23]; .*label\.py"):
