@@ -12,7 +12,9 @@ import torch
 from shared.build import build, named
 from shared.dense.balance import balancer
 from shared.dense.decoder import HEATMAP_V2, HEATMAP_V2_1B, NORMAL_V2, NORMAL_V2_5B, POINTMAP, POINTMAP_5B, SEG_V2
+from shared.dense.distil import Distillation
 from shared.engine.config import load
+from shared.engine.data import CHANGES, OWN
 from shared.engine.launch import describe
 from shared.engine.optim import groups, schedule
 from shared.vit.sizes import SIZES
@@ -65,6 +67,33 @@ def test_the_balance_of_a_config_is_a_rule_for_its_tasks(config):
     tree = load(ROOT / config)
     names = tuple(named(task["type"]).name for task in tree["tasks"])
     assert balancer(tree["balance"], names).rule.tasks == names
+
+
+@pytest.mark.parametrize("config", [config for config in CONFIGS if "teacher =" in (ROOT / config).read_text()])
+def test_the_teacher_of_a_config_is_the_run_of_another_and_fits_its_student(config):
+    tree = load(ROOT / config)
+    options = dict(tree["teacher"])
+    theirs = load(ROOT / options.pop("checkpoint").replace("runs/", "configs/").replace("/model.safetensors", ".py"))
+    with torch.device("meta"):
+        student, teacher = build(describe(tree)), build(describe(theirs))
+        assert build({"type": Distillation, **options}, student=student, teachers=[teacher]).tasks == (
+            "seg",
+            "depth",
+            "normal",
+            "pose",
+        )
+    seen = [round(options["enlarge"] * n) for n in tree["backbone"]["image_hw"]]
+    assert seen == list(theirs["backbone"]["image_hw"]), "the teacher sees what it was made for"
+
+
+@pytest.mark.parametrize("config", [config for config in CONFIGS if "groups=" in (ROOT / config).read_text()])
+def test_the_groups_of_a_config_train_every_task_at_sizes_that_its_patches_fill(config):
+    tree = load(ROOT / config)
+    groups = tree["train"]["groups"]
+    assert {name for group in groups for name in group["tasks"]} == {named(task["type"]).name for task in tree["tasks"]}
+    assert all(set(group) <= {*OWN, *CHANGES} for group in groups)
+    assert all(n % tree["backbone"]["patch"] == 0 for group in groups for n in group["image_hw"])
+    assert tree["accumulate"] % sum(group.get("weight", 1) for group in groups) == 0, "every step has all of them"
 
 
 @pytest.mark.parametrize("config", CONFIGS)

@@ -18,8 +18,9 @@ and what is said for a batch lies on the line through both. With P parameters, T
                   less where much is frozen, which is not counted
     speed         GPUs x TFLOP/s x MFU / arithmetic of a picture; MFU, the share of the peak that is reached, is yours to assume
 
-Left out: what kernels need in passing, pieces between allocations, the data. Keep a tenth of the memory free. Attention is counted
-as the fused kernel does it, and autocast follows the rules of CPUs, which keep fewer norms in float32 than those of GPUs.
+Left out: what kernels need in passing, pieces between allocations, the data, teachers, and groups of data: `batch` pictures of
+`image_hw` are walked through. Keep a tenth of the memory free. Attention is counted as the fused kernel does it, and autocast
+follows the rules of CPUs, which keep fewer norms in float32 than those of GPUs.
 """
 
 import argparse

@@ -77,7 +77,10 @@ def test_the_gradient_reaches_the_student_and_nobody_else():
     teacher, student = model(dim=16), model(seed=1)
     distillation = Distillation(student, [teacher], features=1.0)
     torch.stack(list(distillation.losses(student, batch()).values())).sum().backward()
-    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in student.parameters())
+    assert all(p.grad is not None for p in student.parameters()), "DDP waits for every one"
+    assert all(
+        p.grad is not None and p.grad.abs().sum() > 0 for p in student.parameters() if p.ndim > 1
+    )  # a bias before a norm moves nothing
     assert all(p.grad is not None for p in distillation.parameters())
     assert all(p.grad is None and not p.requires_grad for p in teacher.parameters())
     assert not teacher.training
