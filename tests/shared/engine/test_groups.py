@@ -1,5 +1,6 @@
 """Runs on groups of data: persons close up and whole pictures in one run, each for its tasks and at its own size."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -91,14 +92,18 @@ def test_two_groups_of_the_same_shards_do_not_show_the_same(grouped, tmp_path):
 
 
 def test_a_stopped_run_ends_as_if_it_never_was_and_stays_with_its_groups(grouped, tmp_path):
-    config = grouped(tmp_path / "whole", {}, "save_every=1", "balance=pcgrad")
+    config = grouped(tmp_path / "whole", {}, "save_every=1", "balance=pcgrad", batch=4)
     whole = load_file(train(config))
     assert all(tensor.isfinite().all() for tensor in whole.values())
     shutil.copytree(tmp_path / "whole", tmp_path / "stopped")
     (tmp_path / "stopped" / "iter_2.pth").unlink()
     stopped = {**config, "work_dir": str(tmp_path / "stopped")}
     with pytest.raises(ValueError, match=r"holds a run with other settings \(train\.groups: "):
-        train({**grouped(tmp_path / "stopped", {"batch": 1}, "save_every=1", "balance=pcgrad")})
+        train(grouped(tmp_path / "stopped", {"batch": 1}, "save_every=1", "balance=pcgrad", batch=4))
+    note = tmp_path / "stopped" / "config.json"
+    crops, maps = config["train"]["groups"]
+    two = {"processes": 2, "batch": 1, "train": {"groups": [{**crops, "batch": 2}, maps]}}  # as if two processes had begun it
+    note.write_text(json.dumps(json.loads(note.read_text()) | two))
     resumed = load_file(train(stopped))
     assert all(torch.equal(resumed[name], whole[name]) for name in whole)
 
