@@ -28,8 +28,8 @@ def framing(tasks: Sequence[Task], given: str | None = None) -> str:
 
 
 def training(config: Mapping[str, Any], tasks: Sequence[Task], size: Size) -> Stream | Blend:
-    """The stream of `train`, changed as `half_body`, `jitter`, `backdrops`, `photometric` and `occlusion` say; a blend where its
-    shards are data sets with weights.
+    """The stream of `train`, changed as `half_body`, `jitter`, `backdrops`, `photometric`, `occlusion` and `crops`
+    say; a blend where its shards are data sets with weights.
     """
     shards = config["train"]["shards"]
     mixed = isinstance(shards, list | tuple) and any(isinstance(entry, Mapping) for entry in shards)
@@ -39,13 +39,14 @@ def training(config: Mapping[str, Any], tasks: Sequence[Task], size: Size) -> St
         wanted=wanted(tasks, derive=config.get("derive")),
         framing=framing(tasks, config.get("framing")),
         **{change: build(config[change]) for change in CHANGES},
+        crops=build(config.get("crops")),
         seed=config["seed"],
     )
 
 
 def plain_training(config: Mapping[str, Any], tasks: Sequence[Task], size: Size) -> Stream | Blend:
     """The same samples as they are, for trivial answers."""
-    return training({**config, **dict.fromkeys(CHANGES)}, tasks, size)
+    return training({**config, **dict.fromkeys((*CHANGES, "crops"))}, tasks, size)
 
 
 def validation(config: Mapping[str, Any], tasks: Sequence[Task], size: Size, *, lenient: bool = False) -> Indexed | None:

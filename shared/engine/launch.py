@@ -23,6 +23,7 @@ from shared.data.stream import Stream
 from shared.dense.balance import balancer
 from shared.engine import data, optim, parallel
 from shared.engine.config import Tree, differences, load
+from shared.engine.course import Course, export
 from shared.engine.hooks import Balancing, Checkpoints, Preview, Progress, newest, saved
 from shared.engine.loop import Loader, TrainLoop
 from shared.engine.preview import draw
@@ -133,6 +134,8 @@ def _check(config: Tree) -> None:
     for key, least in LEAST.items():
         if config[key] < least:
             raise ValueError(f"{key}={config[key]} is too small; it is at least {least}")
+    if config.get("lr_for") is not None and not config["lr_for"] > 0:
+        raise ValueError(f"lr_for={config['lr_for']} is no number of pictures; give one, for example 256, or None for lr as it is")
     if not 0 <= config["ema"] < 1:
         raise ValueError(f"ema={config['ema']} is no decay; it is at least 0 (none) and less than 1, for example 0.9999")
 
@@ -192,7 +195,10 @@ def _run(model: Any, description: Mapping, config: Tree, folder: Path, latest: P
     static = balance is None and config["accumulate"] == 1  # a step without exchange, or a look at gradients, is another graph
     step = parallel.spread(Step(model, balance).to(here.device), way, here, dtype=dtype, static=static)
     optimizer = optim.optimizer(
-        config["optimizer"], model, **{key: config[key] for key in ("lr", "weight_decay", "layer_decay", "betas")}
+        config["optimizer"],
+        model,
+        lr=optim.rate(config, processes=here.processes),
+        **{key: config[key] for key in ("weight_decay", "layer_decay", "betas")},
     )
     if way == "fsdp2":
         parallel.whole_states(optimizer)
@@ -276,9 +282,11 @@ def _hooks(
             description=description,
             about={"config": config},
             here=here,
-            alpha=config["lora"]["alpha"] if config["lora"] else None,
+            export=lambda state, about: export(model, config["lora"], state, about),
         ),
     ]
+    if hasattr(model, "begin"):
+        hooks.append(Course(model, guard))
     if config["ema"]:
         hooks.append({"type": "EMAHook", "ema_type": "ExponentialMovingAverage", "momentum": 1 - config["ema"]})
     if here.first and config["preview"]:
