@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import dataclass
 from math import cos, pi
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -71,9 +72,9 @@ class Teacher(nn.Module):
 
     def __init__(self, backbone: ViT, head: Head) -> None:
         super().__init__()
-        self.backbone, self.head = deepcopy(backbone), deepcopy(head)
+        self.backbone, self.head = _copy(backbone), _copy(head)
         self.backbone.recompute = False  # there is nothing to go back through
-        self.requires_grad_(False).eval()
+        self.eval()
 
     def train(self, mode: bool = True) -> "Teacher":
         """It never drops anything."""
@@ -94,6 +95,13 @@ class Teacher(nn.Module):
                 weight.copy_(theirs[name])
             else:
                 weight.mul_(momentum).add_(theirs[name], alpha=1 - momentum)
+
+
+def _copy(part: Any) -> Any:
+    """A copy that learns nothing."""
+    memo: dict[int, Any] = {id(p): nn.Parameter(p.detach().clone(), requires_grad=False) for p in part.parameters()}
+    memo |= {id(buffer): buffer.clone() for buffer in part.buffers()}  # tensors without content cannot be copied deeply
+    return deepcopy(part, memo)
 
 
 def _weights(backbone: ViT, head: Head) -> Iterator[tuple[str, Tensor]]:
@@ -155,19 +163,23 @@ class Distiller(nn.Module):
     def begin(self, backbone: ViT, done: int, total: int) -> None:
         """Before an iteration; before the first, when the student has what it starts from, the teacher becomes its copy."""
         self._done, self._total = done, total
-        self.seen.zero_()
-        self._many = 0
+        self._forget()
         if not done:
             self.teacher.follow(backbone, self.head, 0)
 
     @torch.no_grad()
     def end(self, backbone: ViT, *, taken: bool) -> None:
         """After an iteration, if its step was taken: the centre moves to what the teacher said, the teacher to the student."""
-        if not taken or not self._many:
-            return
-        keep = self.recipe.centring
-        self.centre.mul_(keep).add_(averaged(self.seen / self._many), alpha=1 - keep)
-        self.teacher.follow(backbone, self.head, self.recipe.momentum_at(self._done, self._total))
+        if taken and self._many:
+            keep = self.recipe.centring
+            self.centre.mul_(keep).add_(averaged(self.seen / self._many), alpha=1 - keep)
+            self.teacher.follow(backbone, self.head, self.recipe.momentum_at(self._done, self._total))
+        self._forget()
+
+    def _forget(self) -> None:
+        """What the teacher said in the last iteration."""
+        self.seen.zero_()
+        self._many = 0
 
 
 def cls_of(backbone: ViT, image: Tensor) -> Tensor:
