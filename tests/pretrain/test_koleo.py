@@ -42,4 +42,4 @@ def test_one_picture_equal_ones_and_nothing_have_finite_gradients(rows):
     assert cost.isfinite()
     assert rows.grad is not None
     assert rows.grad.isfinite().all()
-    assert (float(cost) == 0) is (len(rows) == 1)
+    assert (cost.item() == 0) is (len(rows) == 1)

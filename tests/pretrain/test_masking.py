@@ -109,22 +109,22 @@ def test_what_a_block_hides_lies_together(ratio):
     together, scattered = alike(hidden(many, ratio=ratio)), alike(hidden(many, ratio=ratio, block_share=0.0))
     by_chance = ratio**2 + (1 - ratio) ** 2
     assert scattered.mean() == pytest.approx(by_chance, abs=0.03)
-    assert together.mean() > (1 + by_chance) / 2
-    assert together.min() > by_chance
+    assert together.mean() > by_chance + 0.3 * (1 - by_chance)
+    assert (together > by_chance).float().mean() > 0.95
 
 
 def test_as_many_pictures_are_masked_in_blocks_as_were_asked_for():
-    many = torch.arange(1000)
+    many = torch.arange(400)
     of_patches = hidden(many, block_share=0.0)
     others = (hidden(many, block_share=0.4) != of_patches).any(2).any(1)
-    assert others.float().mean() == pytest.approx(0.4, abs=0.05)
+    assert others.float().mean() == pytest.approx(0.4, abs=0.07)
     assert torch.equal(hidden(many, block_share=0.4)[others], hidden(many, block_share=1.0)[others])
 
 
 def test_blocks_hide_every_patch_as_often_as_any_other():
-    often = hidden(torch.arange(3000), ratio=0.6, grid=(8, 6)).float().mean(0)
+    often = hidden(torch.arange(1200), ratio=0.6, grid=(8, 6)).float().mean(0)
     assert often.mean() == pytest.approx(0.6, abs=0.02)
-    assert (often - 0.6).abs().max() < 0.06
+    assert (often - 0.6).abs().max() < 0.08
 
 
 def test_a_mask_in_blocks_depends_on_the_position_and_the_view_alone():
