@@ -13,7 +13,7 @@ from pretrain.distil import Distil
 from shared.data.crops import Crops
 from shared.data.photometric import Photometric
 
-model.update(ratio=0.75, block_share=0.4, distil=dict(type=Distil))
+model.update(block_share=0.4, distil=dict(type=Distil))
 backbone = dict(type=ViT, size="v2_400m", image_hw=(1024, 768))
 
 train.update(shards="data/humans/photos-{000000..009999}.tar")

@@ -2,6 +2,7 @@
 
 from dataclasses import fields
 from math import log
+from typing import Any
 
 import pytest
 import torch
@@ -19,7 +20,7 @@ SIZE = {"dim": 32, "depth": 2, "heads": 2, "family": "sapiens2"}
 LITTLE = {"prototypes": 16, "hidden": 32, "bottleneck": 16}
 
 
-def made(backbone=None, **recipe):
+def made(backbone=None, **recipe) -> Any:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         backbone = backbone or ViT(SIZE, image_hw=HW, patch=8)

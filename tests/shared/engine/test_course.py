@@ -1,5 +1,6 @@
 """A model with a course: it is told where the training is, its state goes on with the run, and what it leaves is an encoder."""
 
+import inspect
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -57,18 +58,18 @@ def test_a_run_that_was_killed_goes_on_with_its_teacher_and_its_centre(whole, tm
 
 def test_what_it_leaves_is_an_autoencoder_with_the_backbone_of_the_teacher(whole):
     path, last = f"{whole['work_dir']}/model.safetensors", state(whole, 4)
-    found = checkpoint.load(path)
-    assert isinstance(found.model, MaskedAutoencoder)
-    assert found.model.distil is None
-    assert found.model.ratios == (0.4, 0.9)
-    for name, tensor in found.model.backbone.state_dict().items():
+    model: Any = checkpoint.load(path).model
+    assert isinstance(model, MaskedAutoencoder)
+    assert model.distil is None
+    assert model.ratios == (0.4, 0.9)
+    for name, tensor in model.backbone.state_dict().items():
         assert torch.equal(tensor, last[f"model.distil.teacher.backbone.{name}"])
-    assert torch.equal(found.model.decoder_pred.weight, last["model.decoder_pred.weight"])
+    assert torch.equal(model.decoder_pred.weight, last["model.decoder_pred.weight"])
     assert not [name for name in load_file(path) if name.startswith("distil")]
 
 
 def test_its_backbone_begins_a_fine_tuning(whole):
-    backbone = ViT("nano", image_hw=(64, 48), patch=16)
+    backbone: Any = ViT("nano", image_hw=(64, 48), patch=16)
     checkpoint.initialise(backbone, f"{whole['work_dir']}/model.safetensors")
     kept = state(whole, 4)["model.distil.teacher.backbone.blocks.3.mlp.fc1.weight"]
     assert torch.equal(backbone.blocks[3].mlp.fc1.weight, kept)
@@ -110,7 +111,7 @@ def test_a_step_that_is_left_out_moves_no_teacher():
 
 def test_the_arithmetic_of_a_teacher_has_no_way_back(tiny, tmp_path):
     """It sees both large views whole: twice the patches, forward alone."""
-    config = tiny("pretrain", tmp_path, f"model.distil={DISTIL}", f"crops={CROPS}")
+    config = tiny("pretrain", tmp_path, f"model.distil={DISTIL}", f"crops={CROPS}", "model.block_share=0.5")
     found, alone = plan(config), plan({**config, "model": {**config["model"], "distil": None}, "crops": None})
     assert found.parameters > found.trained + sum(p.numel() for p in ViT("nano", image_hw=(64, 48), cls=True).parameters())
     assert found.activations > 2 * alone.activations
@@ -139,6 +140,8 @@ def test_the_recipe_of_sapiens2_is_the_one_that_was_published():
     recipe = Distil(**{key: value for key, value in config["model"]["distil"].items() if key != "type"})
     assert (recipe.weight, recipe.apart, recipe.momentum, recipe.centring) == (0.4, 0.04, (0.992, 0.992), 0.9)
     assert (recipe.sharp, recipe.sharper, recipe.warmup) == (0.1, (0.065, 0.07), 1000)
-    assert (config["model"]["ratio"], config["model"]["block_share"]) == (0.75, 0.4)
+    assert config["model"]["block_share"] == 0.4
+    assert "ratio" not in config["model"], "a number here would not give way to model.ratio=(0.75,0.95)"
+    assert inspect.signature(MaskedAutoencoder).parameters["ratio"].default == 0.75
     assert (config["lr"], config["betas"], config["weight_decay"], config["clip"]) == (1e-4, (0.9, 0.95), 0.05, 5.0)
     assert (config["iters"], config["warmup"], config["photometric"]) == (500_000, 1000, None)
