@@ -19,8 +19,9 @@ jitter = dict(type=Jitter, scale=(1.0, 2.2), degrees=0.0, shift=0.2)
 backdrops = None  # dict(type=Backdrops, photos="folder"): people before other places
 photometric = None
 occlusion = None
+crops = None  # dict(type=Crops): several views of each picture, for a model that distils
 
-lr = 1.5e-4  # for 256 pictures per iteration; scale it with the batch (He et al. 2022, appendix A.1)
+lr = 1.5e-4  # for 256 pictures per iteration; scale it with the batch, or lr_for=256 does (He et al. 2022, appendix A.1)
 weight_decay = 0.05
 layer_decay = 1.0
 betas = (0.9, 0.95)

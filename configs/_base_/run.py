@@ -14,6 +14,7 @@ accumulate = 1  # micro-batches per iteration
 workers = 4  # processes that read ahead, per process
 clip = 1.0  # largest norm of the gradient; 0: as it is
 optimizer = "adamw"  # adamw, as in the papers, or muon, which learns more from each picture: docs/log.md
+lr_for = None  # pictures per iteration, of all processes, that lr is meant for; it then grows with them; None: lr as it is
 schedule = "cosine"  # after the warm-up: cosine, linear, constant, steps
 spike = 0.0  # a gradient of so many times the usual one is not followed: docs/scaling.md; 0: any finite one is
 skips = 10  # steps in a row that go wrong (NaN, infinite, a spike) before the run ends

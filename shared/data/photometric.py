@@ -20,6 +20,7 @@ class Photometric:
         jpeg: lowest JPEG quality that the image may be passed through; 100 turns it off.
         probability: of each change by itself.
         shuffle: probability that red, green and blue change places (official configs for pose: 0.5).
+        solarise: probability that all levels of the upper half are inverted (DINO: 0.2).
     """
 
     brightness: float = 32.0
@@ -31,6 +32,7 @@ class Photometric:
     jpeg: int = 60
     probability: float = 0.5
     shuffle: float = 0.0
+    solarise: float = 0.0
 
     def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """(H,W,3) uint8 -> (H,W,3) uint8."""
@@ -58,6 +60,8 @@ class Photometric:
         order = np.random.default_rng([seed, 1])
         if order.random() < self.shuffle:
             image = np.ascontiguousarray(image[..., order.permutation(3)])
+        if np.random.default_rng([seed, 2]).random() < self.solarise:
+            image = np.where(image < 128, image, 255 - image)
         return image
 
     @staticmethod

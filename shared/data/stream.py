@@ -10,6 +10,7 @@ from torch.utils.data import Dataset
 
 from shared.data.backdrops import NEEDS as BACKDROPS_NEED
 from shared.data.backdrops import Backdrops
+from shared.data.crops import Crops
 from shared.data.fields import FIELDS, Sample, warp
 from shared.data.half import HalfBody
 from shared.data.mixture import Mixture
@@ -22,6 +23,7 @@ from shared.data.view import Jitter, Size, View
 from shared.data.wanted import Wanted
 
 VIEWS = 10  # views that are drawn until one shows enough; as in Sapiens' configs
+PICTURE = {"image", *BACKDROPS_NEED}  # all of a sample that colours depend on
 TRIES = 100  # damaged samples in a row before the stream gives up
 
 
@@ -29,7 +31,9 @@ class Stream(Dataset):
     """Endless training samples: `stream[p]` for any p >= 0.
 
     A sample is a dict of tensors, of one shape for all p: `image` (3,H,W) uint8, `position` () int64, and each wanted field at the
-    size of the view, unknown where the shard has none. A damaged sample is replaced by its successor, and named once in the log.
+    size of the view, unknown where the shard has none. With `crops`, `image` is one of two large views, `other` (3,H,W) the second,
+    `local` (n,3,h,w) are the small ones; each is changed by itself, and fields follow the first. A damaged sample is replaced by
+    its successor, and named once in the log.
 
     Args:
         shards: folder, brace pattern or list, see `Shards`; their names may differ, see `Mixture`.
@@ -41,6 +45,7 @@ class Stream(Dataset):
         backdrops: what people are put before; None: nothing but what the pictures show.
         photometric: how colours change; None: not at all.
         occlusion: what is covered last; None: nothing.
+        crops: several views of what is seen so far; None: that one.
         seed: of the order and of every change.
         window: shards that are shuffled together.
 
@@ -60,6 +65,7 @@ class Stream(Dataset):
         backdrops: Backdrops | None = None,
         photometric: Photometric | None = None,
         occlusion: Occlusion | None = None,
+        crops: Crops | None = None,
         seed: int = 0,
         window: int = 16,
     ) -> None:
@@ -69,7 +75,7 @@ class Stream(Dataset):
         self.shards = Mixture(shards, self.wanted)
         self.size: Size = (int(size[0]), int(size[1]))
         self.framing, self.half_body, self.jitter, self.seed = framing, half_body, jitter, seed
-        self.backdrops, self.photometric, self.occlusion = backdrops, photometric, occlusion
+        self.backdrops, self.photometric, self.occlusion, self.crops = backdrops, photometric, occlusion, crops
         self.kept = self.wanted.reads  # what a batch holds
         self.reads = self.kept | BACKDROPS_NEED if backdrops is not None else self.kept
         self.order = Order(self.shards.counts, seed=seed, window=window)
@@ -102,15 +108,33 @@ class Stream(Dataset):
             view = self.half_body(view, sample["keypoints"], words.groups if words else {}, rng)
         if self.jitter is not None:
             view = strayed(self.jitter, sample, view, rng)
+        first = view if self.crops is None else self.crops.large(view, _hw(sample), rng)
+        seen = self._seen(sample, first, self.photometric, rng)
+        made = tensors(seen, self.wanted.fill(seen, self.size)) | {"position": torch.tensor(position)}
+        return made if self.crops is None else made | self._parts(sample, view, position, self.crops)
+
+    def _seen(self, sample: Sample, view: View, photometric: Photometric | None, rng: np.random.Generator) -> Sample:
+        """The sample as a view sees it, in other colours, in another place, partly covered."""
         seen = warp(sample, view, swaps=self.wanted.swaps)
         if self.backdrops is not None:
             seen["image"] = self.backdrops(seen, rng)
             seen = {name: value for name, value in seen.items() if name in self.kept}
-        if self.photometric is not None:
-            seen["image"] = self.photometric(seen["image"], rng)
+        if photometric is not None:
+            seen["image"] = photometric(seen["image"], rng)
         if self.occlusion is not None:
             seen["image"] = self.occlusion(seen["image"], rng)
-        return tensors(seen, self.wanted.fill(seen, self.size)) | {"position": torch.tensor(position)}
+        return seen
+
+    def _parts(self, sample: Sample, view: View, position: int, crops: Crops) -> dict[str, Tensor]:
+        """The other large view and the small ones; each has draws of its own, so that their number changes none of them."""
+        sample = {name: sample[name] for name in PICTURE & sample.keys()}
+        images = []
+        for number in range(1, crops.local + 2):
+            rng = np.random.default_rng([self.seed, position, number])
+            part, colours = (crops.large, self.photometric) if number == 1 else (crops.small, crops.photometric)
+            image = self._seen(sample, part(view, _hw(sample), rng), colours, rng)["image"]
+            images.append(torch.from_numpy(np.ascontiguousarray(image)).movedim(-1, 0).contiguous())
+        return {"other": images[0], "local": torch.stack(images[1:])}
 
     def _read(self, position: int) -> Sample:
         self.quarantine.begins(position)
@@ -161,7 +185,11 @@ def frame(sample: Sample, size: Size, framing: str) -> View:
         return View.box(sample["box"], size)
     if framing not in ("whole", "boxes"):
         raise ValueError(f"there is no framing {framing!r}; choose whole or boxes")
-    return View.whole((sample["image"].shape[0], sample["image"].shape[1]), size)
+    return View.whole(_hw(sample), size)
+
+
+def _hw(sample: Sample) -> Size:
+    return sample["image"].shape[0], sample["image"].shape[1]
 
 
 def tensors(sample: Sample, unknown: Mapping[str, np.ndarray]) -> dict[str, Tensor]:

@@ -34,7 +34,7 @@ def framing(tasks: Sequence[Task], given: str | None = None) -> str:
 
 
 def training(config: Mapping[str, Any], tasks: Sequence[Task], size: Size, *, taught: Collection[str] = ()) -> Pictures:
-    """What `train` describes, changed as `half_body`, `jitter`, `backdrops`, `photometric` and `occlusion` say: the stream of its
+    """What `train` describes, changed as `half_body`, `jitter`, `backdrops`, `photometric`, `occlusion` and `crops` say: the stream of its
     shards, a blend where they are data sets with weights, or `groups` that take turns, each with shards and settings of its own.
 
     Labels of tasks that are `taught` may be absent from all of it.
@@ -62,6 +62,7 @@ def _stream(config: Mapping[str, Any], shards: Any, tasks: Sequence[Task], size:
         wanted=wanted(tasks, derive=config.get("derive"), taught=taught),
         framing=framing(tasks, config.get("framing")),
         **{change: build(config[change]) for change in CHANGES},
+        crops=build(config.get("crops")),
         seed=config["seed"],
     )
 
@@ -88,7 +89,7 @@ def plain_training(config: Mapping[str, Any], tasks: Sequence[Task], size: Size)
     train = dict(config["train"])
     if train.get("groups"):
         train["groups"] = [{k: v for k, v in group.items() if k in ("shards", "weight", "tasks")} for group in train["groups"]]
-    return training({**config, "train": train, **dict.fromkeys(CHANGES)}, tasks, size, taught=taught)
+    return training({**config, "train": train, **dict.fromkeys((*CHANGES, "crops"))}, tasks, size, taught=taught)
 
 
 def validation(config: Mapping[str, Any], tasks: Sequence[Task], size: Size, *, lenient: bool = False) -> Indexed | None:

@@ -25,7 +25,6 @@ from shared.dense.balance import Balancer
 from shared.engine.session import Session
 from shared.engine.survive import Guard, agree
 from shared.engine.watch import Stopwatch
-from shared.vit import lora
 
 log = logging.getLogger(__name__)
 
@@ -154,7 +153,7 @@ class Checkpoints(Hook):
         description: of the model, for the weights' file.
         about: other things that go into it.
         here: this process among the others.
-        alpha: of LoRA, whose products are put into the exported weights, which then load as any; None: there are none.
+        export: state and description of the model -> those that go into the weights' file.
     """
 
     priority = "VERY_LOW"  # after the averaging hook has put its weights into the file
@@ -168,9 +167,9 @@ class Checkpoints(Hook):
         description: Mapping,
         about: Mapping,
         here: Session,
-        alpha: float | None = None,
+        export: Callable[[Mapping, Mapping], tuple[Mapping, Mapping]] = lambda state, description: (state, description),
     ) -> None:
-        self.every, self.keep, self.folder, self.here, self.alpha = every, keep, folder, here, alpha
+        self.every, self.keep, self.folder, self.here, self.export = every, keep, folder, here, export
         self.description, self.about = description, dict(about)
         self._saved = -1  # the iteration of the last one
 
@@ -225,8 +224,8 @@ class Checkpoints(Hook):
 
     def _export(self, state: Mapping[str, torch.Tensor], iteration: int) -> None:
         tensors = {name.removeprefix("model."): tensor for name, tensor in state.items() if name.startswith("model.")}
-        tensors = tensors if self.alpha is None else lora.merge(tensors, alpha=self.alpha)
-        checkpoint.save(self.folder / "model.safetensors", tensors, self.description, iteration=iteration, **self.about)
+        tensors, description = self.export(tensors, self.description)
+        checkpoint.save(self.folder / "model.safetensors", tensors, description, iteration=iteration, **self.about)
 
 
 class Preview(Hook):

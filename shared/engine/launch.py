@@ -22,6 +22,7 @@ from shared.data.turns import Pictures, Turns
 from shared.dense.balance import balancer
 from shared.engine import data, optim, parallel
 from shared.engine.config import Tree, differences, load
+from shared.engine.course import Course, export
 from shared.engine.hooks import Balancing, Checkpoints, Preview, Progress, newest, saved
 from shared.engine.loop import Loader, TrainLoop
 from shared.engine.preview import draw
@@ -133,6 +134,8 @@ def _check(config: Tree) -> None:
     for key, least in LEAST.items():
         if config[key] < least:
             raise ValueError(f"{key}={config[key]} is too small; it is at least {least}")
+    if config.get("lr_for") is not None and not config["lr_for"] > 0:
+        raise ValueError(f"lr_for={config['lr_for']} is no number of pictures; give one, for example 256, or None for lr as it is")
     if not 0 <= config["ema"] < 1:
         raise ValueError(f"ema={config['ema']} is no decay; it is at least 0 (none) and less than 1, for example 0.9999")
 
@@ -196,8 +199,9 @@ def _run(model: Any, description: Mapping, config: Tree, folder: Path, latest: P
     watch = Stopwatch(here.device, active=here.first)
     static = balance is None and config["accumulate"] == 1  # a step without exchange, or a look at gradients, is another graph
     step = parallel.spread(Step(model, balance, teachers).to(here.device), way, here, dtype=dtype, static=static)
-    rates = {key: config[key] for key in ("lr", "weight_decay", "layer_decay", "betas")}
-    optimizer = optim.optimizer(config["optimizer"], model, beside=teachers, **rates)
+    rates = {key: config[key] for key in ("weight_decay", "layer_decay", "betas")}
+    lr = optim.rate(config, processes=here.processes)
+    optimizer = optim.optimizer(config["optimizer"], model, beside=teachers, lr=lr, **rates)
     if way == "fsdp2":
         parallel.whole_states(optimizer)
         hooks.append(parallel.Gather(step))
@@ -280,9 +284,11 @@ def _hooks(
             description=description,
             about={"config": config},
             here=here,
-            alpha=config["lora"]["alpha"] if config["lora"] else None,
+            export=lambda state, about: export(model, config["lora"], state, about),
         ),
     ]
+    if hasattr(model, "begin"):
+        hooks.append(Course(model, guard))
     if config["ema"]:
         hooks.append({"type": "EMAHook", "ema_type": "ExponentialMovingAverage", "momentum": 1 - config["ema"]})
     if here.first and config["preview"]:

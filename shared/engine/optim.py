@@ -16,7 +16,8 @@ UNDECAYED = {  # by family, with every bias, norm and other 1-D tensor
     "dinov3": ("mask_token",),
     "sapiens2": ("pos_embed", "mask_token"),  # of Sapiens2, section 3: cls and storage decay; the mask is ours
 }
-OUTSIDE = {"pos_embed", "cls_token", "storage_tokens", "mask_token", "patch_embed", "last", "decoder_pred"}  # of Muon
+OUTSIDE = {"pos_embed", "cls_token", "storage_tokens", "mask_token", "patch_embed"}  # of Muon: what meets pixels
+OUTSIDE |= {"last", "decoder_pred", "prototypes"}  # and what answers
 STEPS = (170 / 210, 200 / 210)  # epochs of Sapiens' configs for pose, specification section 8
 LOWEST = tuple(f"backbone.{name}" for name in ("patch_embed", "pos_embed", "cls_token", "storage_tokens", "tokenizer"))
 
@@ -40,6 +41,13 @@ def hold(backbone: ViT, *, frozen: bool | int | None, lora: Mapping[str, Any] | 
     if not isinstance(lora, Mapping) or set(lora) != {"rank", "alpha"}:
         raise ValueError(f"lora={lora!r} is no adaptation; give {{'rank': 16, 'alpha': 32}}")
     adapt(backbone, **lora)
+
+
+def rate(config: Mapping[str, Any], *, processes: int) -> float:
+    """`lr`; with `lr_for` it is meant for so many pictures in an iteration and grows with them (He et al. 2022, appendix A.1)."""
+    if config.get("lr_for") is None:
+        return config["lr"]
+    return config["lr"] * config["batch"] * config["accumulate"] * processes / config["lr_for"]
 
 
 def layer_of(name: str, depth: int) -> int:

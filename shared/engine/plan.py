@@ -15,7 +15,7 @@ and what is said for a batch lies on the line through both. With P parameters, T
                   batch itself. The fixed part are copies of the weights in bf16.
     recomputed    A(B) less what the blocks of the backbone keep, plus the input of each block and what one block keeps
     arithmetic    forward F, counted by torch.utils.flop_counter; a step is 3 F, and F of the blocks again if they are recomputed;
-                  less where much is frozen, which is not counted
+                  a teacher's is F; less where much is frozen, which is not counted
     speed         GPUs x TFLOP/s x MFU / arithmetic of a picture; MFU, the share of the peak that is reached, is yours to assume
 
 Left out: what kernels need in passing, pieces between allocations, the data, teachers, and groups of data: `batch` pictures of
@@ -38,6 +38,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from shared.build import build
+from shared.data.crops import Crops
 from shared.data.stream import tensors
 from shared.engine import data, optim
 from shared.engine.config import Tree, load
@@ -46,7 +47,7 @@ from shared.engine.optim import inside
 
 TFLOPS = 989.0  # bf16 without sparsity of an H100 or H200 SXM; NVIDIA's data sheets
 MFU = 0.4  # assumed, not measured
-BLOCK = re.compile(r"(backbone\.|decoder_)blocks\.\d+\.")  # of what is gathered and given back in one piece
+BLOCK = re.compile(r"(distil\.teacher\.)?(backbone\.|decoder_)blocks\.\d+\.")  # of what is gathered and given back in one piece
 TRAINING = 3  # passes: forward, and the gradients of activations and of weights
 
 
@@ -58,6 +59,7 @@ class Step(NamedTuple):
     inputs: int  # bytes of the inputs of all blocks
     flops: int  # forward
     block_flops: int  # of the backbone's blocks among them
+    taught_flops: int  # of a teacher among them, from which there is no way back
 
 
 class Plan(NamedTuple):
@@ -102,7 +104,8 @@ def plan(config: Tree, *, gpus: int = 1) -> Plan:
     if config["parallel"] == "fsdp2":
         fixed = {name: -(-size // gpus) for name, size in fixed.items()} | {"gathered": _gathered(numbers)}
     recompute = bool(config["backbone"].get("recompute", False))
-    flops = TRAINING * (two.flops - one.flops) + recompute * (two.block_flops - one.block_flops)
+    back = two.flops - one.flops - (two.taught_flops - one.taught_flops)
+    flops = two.flops - one.flops + (TRAINING - 1) * back + recompute * (two.block_flops - one.block_flops)
     activations, recomputed = at(one.activations, two.activations), at(_recomputed(one), _recomputed(two))
     return Plan(total, many, batch, fixed, activations, recomputed, recompute, flops)
 
@@ -134,7 +137,7 @@ def _without_content(config: Tree) -> Iterator[Any]:
 def _step(model: Any, config: Tree, position: Tensor) -> Step:
     """The forward pass and the losses of the pictures at some positions of the stream."""
     size = tuple(config["backbone"].get("image_hw", (1024, 768)))
-    batch = _batch(model, size, len(position)) | {"position": position}
+    batch = _batch(model, size, len(position), build(config.get("crops"))) | {"position": position}
     kept = Kept([*model.parameters(), *model.buffers(), *batch.values()])
     spans: list[tuple[int, int]] = []
     inputs: list[int] = []
@@ -158,13 +161,17 @@ def _step(model: Any, config: Tree, position: Tensor) -> Step:
     by_module = counter.get_flop_counts()
     prefix = f"{type(model).__name__}.backbone.blocks."
     in_blocks = sum(sum(ops.values()) for name, ops in by_module.items() if name.startswith(prefix) and name.count(".") == 3)
-    return Step(kept.total, [end - start for start, end in spans], sum(inputs), counter.get_total_flops(), in_blocks)
+    taught = sum(by_module.get(f"{type(model).__name__}.distil.teacher", {}).values())
+    return Step(kept.total, [end - start for start, end in spans], sum(inputs), counter.get_total_flops(), in_blocks, taught)
 
 
-def _batch(model: Any, size: tuple[int, int], pictures: int) -> dict[str, Tensor]:
+def _batch(model: Any, size: tuple[int, int], pictures: int, crops: Crops | None) -> dict[str, Tensor]:
     """Pictures of which nothing is known, as the stream would give them."""
     blank = {"image": np.zeros((*size, 3), np.uint8)}
     sample = tensors(blank, data.wanted(model.tasks).fill(blank, size))
+    if crops is not None:
+        small = torch.zeros((crops.local, 3, *crops.local_hw), dtype=torch.uint8)
+        sample |= {"other": sample["image"], "local": small}
     return {name: torch.zeros((pictures, *value.shape), dtype=value.dtype) for name, value in sample.items()}
 
 

@@ -1,9 +1,11 @@
 """Masks: which patches are hidden depends on the picture's position in the stream, and on nothing else."""
 
+import numpy as np
 import pytest
 import torch
 
-from pretrain.masking import choose, keep, noise_for, removed, restore
+from pretrain.blocks import blocks
+from pretrain.masking import choose, drawn, keep, masks, noise_for, removed, restore, shown
 
 
 def test_a_mask_depends_on_the_position_alone():
@@ -61,3 +63,81 @@ def test_the_official_shuffle_is_undone_in_the_official_order(golden):
     assert torch.equal(kept, shuffle[:, :4])
     assert torch.equal(ours, order)
     assert removed(ours, 4)[0].float().tolist() == golden["mae_loss"]["mask"]
+
+
+GRID = (16, 12)
+
+
+def hidden(positions, *, ratio=0.75, block_share=1.0, grid=GRID, seed=0):
+    """(B,h,w) bool."""
+    kept, order = choose(masks(positions, grid, ratio=ratio, block_share=block_share, seed=seed), ratio)
+    return removed(order, kept.shape[1]).unflatten(1, grid)
+
+
+def alike(mask):
+    """(B,h,w) -> (B,): the share of neighbours that are hidden together or seen together."""
+    down, right = mask[:, 1:] == mask[:, :-1], mask[:, :, 1:] == mask[:, :, :-1]
+    return torch.cat([down.flatten(1), right.flatten(1)], 1).float().mean(1)
+
+
+@pytest.mark.parametrize("ratio", [0.01, 0.4, 0.75, 0.95, 0.999])
+@pytest.mark.parametrize("grid", [(1, 1), (1, 7), (5, 3), GRID, (64, 48)])
+def test_blocks_hide_exactly_as_many_patches(grid, ratio):
+    count = grid[0] * grid[1]
+    for share in (0.0, 0.4, 1.0):
+        found = hidden(torch.arange(6), ratio=ratio, block_share=share, grid=grid)
+        assert found.sum((1, 2)).tolist() == [count - shown(count, ratio)] * 6
+
+
+def test_a_block_is_a_rectangle_of_which_a_row_may_be_cut_off():
+    for seed in range(50):
+        mask = blocks((40, 40), 9, np.random.default_rng(seed))  # fewer than any rectangle but at the border
+        assert mask.sum() == 9
+        rows, columns = np.nonzero(mask.any(1))[0], np.nonzero(mask.any(0))[0]
+        if len(rows) * len(columns) < 20:  # one rectangle, its last row not full
+            box = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+            assert box[:-1].all()
+            assert np.diff(columns).max(initial=1) == 1
+            break
+    else:
+        raise AssertionError("no mask was one rectangle")
+
+
+@pytest.mark.parametrize("ratio", [0.5, 0.75, 0.95])
+def test_what_a_block_hides_lies_together(ratio):
+    many = torch.arange(100)
+    together, scattered = alike(hidden(many, ratio=ratio)), alike(hidden(many, ratio=ratio, block_share=0.0))
+    by_chance = ratio**2 + (1 - ratio) ** 2
+    assert scattered.mean() == pytest.approx(by_chance, abs=0.03)
+    assert together.mean() > by_chance + 0.3 * (1 - by_chance)
+    assert (together > by_chance).float().mean() > 0.95
+
+
+def test_as_many_pictures_are_masked_in_blocks_as_were_asked_for():
+    many = torch.arange(400)
+    of_patches = hidden(many, block_share=0.0)
+    others = (hidden(many, block_share=0.4) != of_patches).any(2).any(1)
+    assert others.float().mean() == pytest.approx(0.4, abs=0.07)
+    assert torch.equal(hidden(many, block_share=0.4)[others], hidden(many, block_share=1.0)[others])
+
+
+def test_blocks_hide_every_patch_as_often_as_any_other():
+    often = hidden(torch.arange(1200), ratio=0.6, grid=(8, 6)).float().mean(0)
+    assert often.mean() == pytest.approx(0.6, abs=0.02)
+    assert (often - 0.6).abs().max() < 0.08
+
+
+def test_a_mask_in_blocks_depends_on_the_position_and_the_view_alone():
+    together, alone = hidden(torch.tensor([3, 2**40, 8])), hidden(torch.tensor([2**40]))
+    assert torch.equal(together[1:2], alone)
+    assert not torch.equal(together[0], together[1])
+    assert not torch.equal(hidden(torch.tensor([3]), seed=1)[0], together[0])
+
+
+def test_the_share_of_an_iteration_lies_between_the_two_and_everywhere_there():
+    shares = np.array([drawn((0.75, 0.95), iteration) for iteration in range(2000)])
+    assert 0.75 <= shares.min() < 0.752
+    assert 0.948 < shares.max() <= 0.95
+    assert np.histogram(shares, 4, (0.75, 0.95))[0] == pytest.approx([500] * 4, abs=80)
+    assert drawn((0.75, 0.95), 7) == shares[7]
+    assert drawn((0.75, 0.75), 7) == 0.75

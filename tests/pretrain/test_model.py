@@ -1,11 +1,13 @@
 """The masked autoencoder: it sees what is shown and nothing else, and pays for what was hidden and nothing else."""
 
 import inspect
+import re
 from typing import Any
 
 import pytest
 import torch
 
+from pretrain.distil import Distil
 from pretrain.masking import choose, keep, noise_for, removed
 from pretrain.model import MaskedAutoencoder
 from shared.vit.model import ViT
@@ -30,6 +32,8 @@ def batch(hw=HW, positions=(0, 1)):
 
 
 def cost(model, data):
+    if model.distil is not None:
+        data = data | {"other": data["image"].flip(3), "local": data["image"][:, None, :, :32, :32]}
     return model.losses(data)["loss/mae/mse"]
 
 
@@ -63,7 +67,7 @@ def test_the_painting_and_its_cost_are_the_official_ones(golden, monkeypatch):
 def test_the_cost_is_the_restated_one():
     model, data = made(), batch()
     image = model.normalise(data["image"])
-    painted, target, hidden = model(image, noise_for(data["position"], 12))
+    painted, target, hidden, _ = model(image, noise_for(data["position"], 12))
     target = (target - target.mean(2, keepdim=True)) / (target.var(2, keepdim=True) + 1e-6).sqrt()
     torch.testing.assert_close(cost(model, data), ((painted - target) ** 2).mean(2)[hidden].mean())
 
@@ -94,7 +98,7 @@ def test_the_encoder_never_sees_hidden_pixels(cls, backbone):
 
 def test_what_was_seen_is_not_paid_for():
     model, data = made(), batch()
-    painted, _, hidden = model(model.normalise(data["image"]), noise_for(data["position"], 12))
+    painted, _, hidden, _ = model(model.normalise(data["image"]), noise_for(data["position"], 12))
     assert hidden.float().mean() == 0.75
     cost(model, data).backward()
     weight: Any = model.decoder_pred.weight
@@ -182,6 +186,8 @@ def test_the_cost_goes_down_when_it_is_followed():
 CHANGES = {
     "backbone": {"backbone": ViT("nano", image_hw=HW, cls=False)},
     "ratio": {"ratio": 0.5},
+    "block_share": {"block_share": 1.0},
+    "distil": {"distil": Distil(prototypes=8, hidden=8, bottleneck=8)},
     "dim": {"dim": 64},
     "depth": {"depth": 2},
     "heads": {"heads": 4},
@@ -229,7 +235,28 @@ def test_the_place_of_a_kept_patch_reaches_the_second_generation():
     assert not torch.equal(*latents)
 
 
-@pytest.mark.parametrize("ratio", [0, 1, -0.5, 75])
+def test_a_ratio_between_two_is_that_of_the_iteration_and_before_any_the_least():
+    model, data = made(ratio=(0.25, 0.9), block_share=0.5), batch()
+    counts = []
+    model.backbone.blocks[0].register_forward_pre_hook(lambda _, given: counts.append(given[0].shape[1] - 1))
+    for done in (None, 0, 1, 2, 3, 1):
+        if done is not None:
+            model.begin(done, 10)
+        model.losses(data)
+        assert counts[-1] == max(int(12 * (1 - model.ratio)), 1)
+    assert counts[0] == 9
+    assert counts[2] == counts[5]
+    assert len(set(counts[1:5])) > 1
+    seen = [model.reconstruct(data)[0] for _ in (model.begin(1, 10), model.begin(2, 10))]
+    assert torch.equal(*seen), "pictures of one run can be compared"
+
+
+@pytest.mark.parametrize("ratio", [0, 1, -0.5, 75, (0.9, 0.75), (0.5, 1.0)])
 def test_a_ratio_that_is_no_share_is_told(ratio):
-    with pytest.raises(ValueError, match=f"between 0 and 1, not {ratio}"):
+    with pytest.raises(ValueError, match=re.escape(f"between 0 and 1, not {ratio}")):
         made(ratio=ratio)
+
+
+def test_a_share_of_blocks_that_is_none_is_told():
+    with pytest.raises(ValueError, match="block_share=2 is no share of the pictures"):
+        made(block_share=2)

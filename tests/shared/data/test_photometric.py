@@ -17,6 +17,7 @@ CHANGES = {
     "blur": 4.0,
     "jpeg": 5,
     "shuffle": 1.0,
+    "solarise": 1.0,
 }
 
 
@@ -49,6 +50,14 @@ def test_channels_change_places_as_often_as_asked_and_every_way():
     made = [tuple(seen(replace(OFF, probability=0.0, shuffle=0.5), pixel, seed)[0, 0].tolist()) for seed in range(600)]
     assert set(made) == {(a, b, 60 - a - b) for a in (10, 20, 30) for b in (10, 20, 30) if a != b}
     assert made.count((10, 20, 30)) / 600 == pytest.approx(0.5 + 0.5 / 6, abs=0.06)
+
+
+def test_the_upper_half_of_the_levels_is_inverted_as_often_as_asked():
+    levels = np.array([[[0, 100, 127], [128, 200, 255]]], np.uint8)
+    inverted = [[0, 100, 127], [127, 55, 0]]
+    made = [seen(replace(OFF, probability=0.0, solarise=0.3), levels, seed)[0].tolist() for seed in range(300)]
+    assert {str(pixels) for pixels in made} == {str(levels[0].tolist()), str(inverted)}
+    assert made.count(inverted) / 300 == pytest.approx(0.3, abs=0.08)
 
 
 def test_probability_is_how_often(photo):

@@ -15,6 +15,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from shared.data.backdrops import Backdrops
+from shared.data.crops import Crops
 from shared.data.half import HalfBody
 from shared.data.occlusion import Occlusion
 from shared.data.order import Positions
@@ -272,6 +273,7 @@ CHANGES = {
     "backdrops": Backdrops(),
     "photometric": None,
     "occlusion": Occlusion(),
+    "crops": Crops(local_hw=(16, 16)),
     "seed": 9,
     "window": 1,
 }

@@ -1,0 +1,10 @@
+"""MAE and self-distillation at 1024 x 768 as Sapiens2: v2_5b."""
+
+from mmengine.config import read_base
+
+with read_base():
+    from .._base_.pretrain_v2 import *
+
+backbone.update(size="v2_5b", recompute=True)
+batch = 8
+parallel = "fsdp2"
