@@ -60,11 +60,12 @@ class Living(TorchDispatchMode):
 
 
 def kept(recompute: Any) -> int:
-    """Bytes that are still there after the forward pass, wherever they are kept."""
-    model, image = made(recompute), picture()
-    with Living(*model.parameters(), *model.buffers(), image) as living:
-        features = model(image)
-    assert features.requires_grad
+    """Bytes that are still there after the blocks, wherever they are kept."""
+    model = made(recompute)
+    tokens, grid = model.embed(picture())
+    with Living(*model.parameters(), *model.buffers(), tokens) as living:
+        encoded = model.encode(tokens, grid)
+    assert encoded.requires_grad
     return living.bytes
 
 
