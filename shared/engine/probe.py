@@ -122,20 +122,26 @@ class Probe:
         seen = _gathered(list(self._look(see, here, dtype)), here)
         if not here.first:
             return {}, {}
+        if not seen or not all(one.features.isfinite().all() for one in seen):
+            log.warning(
+                "the probe scores nothing: %s", "the features are not finite" if seen else "all of its pictures are damaged"
+            )
+            return {}, {}
         order = {photo: number for number, photo in enumerate(dict.fromkeys(one.photo for one in seen))}
         found: Scores = {}
         trivial: Scores = {}
-        for field in self.fields if seen else ():
+        for field in self.fields:
             labels = torch.cat([one.labels[field] for one in seen]).to(here.device)
-            photo = torch.cat([torch.full((len(one.features),), order[one.photo]) for one in seen]).to(here.device)
             features = torch.cat([one.features for one in seen]).to(here.device)
             known = _known(field, labels)
-            if len(photo[known].unique()) < 2:
+            photo = torch.cat([torch.full((len(one.features),), order[one.photo]) for one in seen]).to(here.device)
+            photos, photo = photo[known].unique(return_inverse=True)  # numbered anew: folds are shares of those that are known
+            if len(photos) < 2:
                 log.warning("%s is known in less than two photos of the probe, so that nothing of it is scored", field)
                 continue
             with torch.inference_mode():
                 of = {"seg": self._parts, "depth": _depth, "normal": _normals}[field]
-                looking, not_looking = of(features[known], labels[known], photo[known])
+                looking, not_looking = of(features[known], labels[known], photo)
             found, trivial = found | looking, trivial | not_looking
         return found, trivial
 

@@ -186,6 +186,23 @@ def test_settings_that_cannot_be_are_sentences(settings, sentence):
     assert Probe.of(None, val_every=2, **VIEW) is None
 
 
+def test_a_label_that_few_photos_have_is_scored_on_those(tmp_path):
+    """The first and the sixth, which would be of one fold among all."""
+    samples = []
+    for number in range(6):
+        seg = ((np.arange(12) + number) % 4).reshape(4, 3).repeat(16, 0).repeat(16, 1).astype(np.uint8)
+        depth = {"depth": (1 + seg).astype(np.float32)} if number in (0, 5) else {}
+        samples.append((str(number), {"image": png(COLOURS[seg]), "seg": seg, **depth}))
+    write_shards(samples, tmp_path, names={"seg": ["nobody", "a", "b", "c"]})
+    assert found(tmp_path, pixels(16))["linear/depth_r2"] > 0.5
+
+
+def test_features_that_are_not_finite_are_told_and_score_nothing(small_shards, tmp_path, caplog):
+    probe = Probe(small_shards, **VIEW)
+    assert probe.scores(lambda image: nothing(image) / 0, HERE) == ({}, {})
+    assert "the features are not finite" in caplog.text
+
+
 def test_what_cannot_be_looked_at_is_a_sentence(small_shards, tmp_path):
     with pytest.raises(ValueError, match="0 pictures"):
         Probe(small_shards, **VIEW, pictures=0)
