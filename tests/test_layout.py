@@ -53,7 +53,9 @@ def test_scripts_of_the_tasks_differ_in_the_name_of_the_task_only(script):
     assert texts == dict.fromkeys(TASKS, texts["pose"])
 
 
-@pytest.mark.parametrize("script", ["pretrain/mae.py", *(f"tasks/{t}/{s}.py" for t in (*TASKS, "joint") for s in SCRIPTS)])
+@pytest.mark.parametrize(
+    "script", ["pretrain/mae.py", "pretrain/probe.py", *(f"tasks/{t}/{s}.py" for t in (*TASKS, "joint") for s in SCRIPTS)]
+)
 def test_a_script_defines_nothing(script):
     tree = ast.parse((ROOT / script).read_text())
     assert ast.get_docstring(tree), f"{script} must begin with its command"

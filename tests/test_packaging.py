@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 SCRIPTS = [  # one task stands for four: test_layout.py shows that their scripts are the same
     "pretrain/mae.py",
+    "pretrain/probe.py",
     *(f"tasks/{task}/{script}.py" for task in ("depth", "joint") for script in ("finetune", "evaluate", "infer")),
     "tasks/joint/demo.py",
 ]

@@ -27,4 +27,5 @@ layer_decay = 1.0
 betas = (0.9, 0.95)
 warmup = 4000
 iters = 160_000
-val_every = 1000  # of pictures only
+val_every = 1000  # of pictures, and of the probe
+probe = None  # dict(shards="data/labelled", every=5000): what features know, on labelled pictures; docs/training.md

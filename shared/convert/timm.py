@@ -5,12 +5,15 @@ Names change, no number does.
 
 import re
 from collections.abc import Collection, Mapping
+from math import isqrt
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from shared.convert.rows import attention_rows, join, split
 from shared.vit.rotary import Rotary
+from shared.vit.sizes import SIZES
 
 _RENAMED = (  # timm's, ours, and the way back
     (r"^patch_embed\.proj\.", "patch_embed.", r"^patch_embed\.", "patch_embed.proj."),
@@ -20,6 +23,7 @@ _RENAMED = (  # timm's, ours, and the way back
 )
 _POOLED = re.compile(r"^fc_norm\.")  # models that pool their patches keep the final norm under this name
 _UNUSED = re.compile(r"^(head|head_dist|pre_logits)\.")
+SQUARE = 512  # pixels, of models that have no table of positions and fit any
 DINOV3_HEAD = 64  # width of a head at every size
 _PARTS = ("q_proj", "k_proj", "v_proj")
 
@@ -58,6 +62,19 @@ def from_timm(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
             zero = torch.zeros(len(renamed[name]) // 3)
             renamed[name.replace("weight", "bias")] = torch.cat([zero if part is None else part for part in parts])
     return renamed
+
+
+def describe(state: Mapping[str, Tensor]) -> dict[str, Any]:
+    """The ViT that a timm file is of, as `build` makes it: its tensors tell its shape, our sizes its heads, else 64 wide."""
+    ours = from_timm(state)
+    dim, _, patch, _ = ours["patch_embed.weight"].shape
+    depth = len({name.split(".")[1] for name in ours if name.startswith("blocks.")})
+    family = "dinov3" if "blocks.0.ls2.gamma" in ours else "sapiens2" if "blocks.0.attn.q_norm.weight" in ours else "sapiens"
+    alike = (size.heads for size in SIZES.values() if (size.dim, size.depth, size.family) == (dim, depth, family))
+    edge = isqrt(ours["pos_embed"].shape[1]) * patch if "pos_embed" in ours else SQUARE  # a row for cls is not another side
+    row = {"dim": dim, "depth": depth, "heads": next(alike, dim // 64), "family": family}
+    options = {"image_hw": (edge, edge), "patch": patch, "cls": "cls_token" in ours}
+    return {"type": "shared.vit.model.ViT", "size": row, **options}
 
 
 def to_timm(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

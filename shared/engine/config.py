@@ -5,7 +5,8 @@ import difflib
 import inspect
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin
 
 from mmengine.config import Config
 
@@ -62,7 +63,7 @@ def _apply(tree: Tree, override: str) -> None:
         raise ValueError(f"{key}: one number of {node} cannot be set alone; give all of them, as in {'.'.join(path[:-1])}={node}")
     index: Any = int(name) if isinstance(node, list) else name
     old = node[index] if isinstance(node, list) else node.get(name)
-    node[index] = _typed(key, text, old)
+    node[index] = _typed(key, text, old, _annotation(node, name))
 
 
 def _keys(node: Any) -> list[str]:
@@ -75,12 +76,30 @@ def _keys(node: Any) -> list[str]:
     return [*node, *(a for a in arguments if a not in node)]
 
 
-def _typed(key: str, text: str, old: Any) -> Any:
-    """The value that the text stands for, if it is of the kind of the old one."""
+def _annotation(node: Any, name: str) -> Any:
+    """What the class that is built from a group of settings says of this argument, or nothing."""
+    if not isinstance(node, dict) or "type" not in node:
+        return inspect.Parameter.empty
+    return inspect.signature(named(node["type"])).parameters[name].annotation
+
+
+def _one_of(annotation: Any, value: Any) -> bool:
+    """Whether an argument that may be of several kinds names the value's."""
+    if get_origin(annotation) in (Union, UnionType):
+        return any(
+            kind is type(value) or (get_origin(kind) is Literal and value in get_args(kind)) for kind in get_args(annotation)
+        )
+    return False
+
+
+def _typed(key: str, text: str, old: Any, annotation: Any) -> Any:
+    """The value that the text stands for, if it is of the kind of the old one, or of another that its class takes."""
     try:
         value = ast.literal_eval(text)
     except (ValueError, SyntaxError):
         value = text
+    if _one_of(annotation, value):
+        return value
     if value is None and not isinstance(old, bool | int | float):
         return None  # nothing, where there was a file or a group of settings
     if isinstance(old, str) and isinstance(value, list) and value and all(isinstance(item, str) for item in value):

@@ -34,8 +34,10 @@ def framing(tasks: Sequence[Task], given: str | None = None) -> str:
 
 
 def training(config: Mapping[str, Any], tasks: Sequence[Task], size: Size, *, taught: Collection[str] = ()) -> Pictures:
-    """What `train` describes, changed as `half_body`, `jitter`, `backdrops`, `photometric`, `occlusion` and `crops` say: the stream of its
-    shards, a blend where they are data sets with weights, or `groups` that take turns, each with shards and settings of its own.
+    """What `train` describes, changed as `half_body`, `jitter`, `backdrops`, `photometric`, `occlusion` and `crops` say.
+
+    It is the stream of its shards, a blend where they are data sets with weights, or `groups` that take turns, each with shards
+    and settings of its own.
 
     Labels of tasks that are `taught` may be absent from all of it.
 

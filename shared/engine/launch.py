@@ -26,6 +26,7 @@ from shared.engine.course import Course, export
 from shared.engine.hooks import Balancing, Checkpoints, Preview, Progress, newest, saved
 from shared.engine.loop import Loader, TrainLoop
 from shared.engine.preview import draw
+from shared.engine.probe import Probe
 from shared.engine.score import score
 from shared.engine.session import Session, precision_of, session
 from shared.engine.step import Autocast, Step
@@ -37,7 +38,7 @@ from shared.weights import partial
 
 log = logging.getLogger(__name__)
 FREE = {"work_dir", "log_every", "workers", "keep", "save_every", "device", "compare", "timeout", "skips", "spike"}  # may differ
-FREE |= {"parallel"}  # the files are the same
+FREE |= {"parallel", "probe"}  # the weights are the same
 LEAST = dict.fromkeys(("iters", "batch", "accumulate", "log_every", "save_every", "keep", "skips"), 1)
 LEAST |= dict.fromkeys(("workers", "warmup", "val_every", "preview", "clip", "spike", "timeout"), 0)
 
@@ -187,13 +188,17 @@ def _run(model: Any, description: Mapping, config: Tree, folder: Path, latest: P
             raise ValueError(
                 "this balance, or compare=True, looks at what tasks want of the backbone, which stands still; leave it out"
             )
+    look = {"size": size, "stride": model.backbone.stride, "framing": data.framing(tasks, config.get("framing"))}
+    probe = Probe.of(config.get("probe"), val_every=config["val_every"], **look)
     way = parallel.way(config, here, balance)
     if here.first:
         _begin(folder, config, here)  # now that everything the config names was found
 
-    def validate() -> dict[str, float]:
-        assert valid is not None
-        return score(model, valid, here, tasks=tasks, batch=config["batch"], dtype=dtype)[0]
+    def validate(iteration: int) -> dict[str, float]:
+        scores = {} if valid is None else score(model, valid, here, tasks=tasks, batch=config["batch"], dtype=dtype)[0]
+        if probe is not None:
+            scores |= probe.at(iteration, config["iters"], model=model, here=here, dtype=dtype, folder=folder)
+        return scores
 
     hooks: list[Any] = [Balancing(balance, guard)] if balance is not None else []
     watch = Stopwatch(here.device, active=here.first)
@@ -221,7 +226,7 @@ def _run(model: Any, description: Mapping, config: Tree, folder: Path, latest: P
             "iters": config["iters"],
             "seed": config["seed"],
             "rank": here.rank,
-            "validate": validate if valid is not None else None,
+            "validate": validate,
             "val_every": config["val_every"],
             "watch": watch,
         },

@@ -77,7 +77,7 @@ class TrainLoop(BaseLoop):
         iters: iterations in all.
         seed: of dropout; each iteration and rank has its own draw, so a restart repeats it.
         rank: of this process.
-        validate: called every `val_every` iterations and at the end; None: no scores. Sees the averaged weights if there are.
+        validate: iterations done -> scores; called every `val_every` iterations and at the end. Sees averaged weights if there are.
         val_every: iterations; 0: at the end only.
         watch: takes the time that is waited for data.
     """
@@ -90,7 +90,7 @@ class TrainLoop(BaseLoop):
         iters: int,
         seed: int,
         rank: int,
-        validate: Callable[[], dict[str, float]] | None,
+        validate: Callable[[int], dict[str, float]],
         val_every: int,
         watch: Stopwatch,
     ) -> None:
@@ -151,5 +151,5 @@ class TrainLoop(BaseLoop):
 
     def _validate(self) -> None:
         self.runner.call_hook("before_val_epoch")  # the averaged weights come in here, and leave after it
-        scores = self.validate() if self.validate else {}
+        scores = self.validate(self._iter)
         self.runner.call_hook("after_val_epoch", metrics=scores)

@@ -1,4 +1,4 @@
-"""AdamW or Muon in groups: layer decay for fine-tuning, no weight decay where a shrinking number means nothing."""
+"""AdamW, also of eight bits, or Muon in groups: layer decay for fine-tuning, no weight decay where shrinking means nothing."""
 
 from collections.abc import Mapping
 from itertools import chain
@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import nn, optim
 
+from shared.engine import eightbit
 from shared.engine.muon import Muon
 from shared.vit.frozen import freeze
 from shared.vit.lora import adapt
@@ -89,6 +90,11 @@ def adamw(model: nn.Module, *, lr: float, betas: tuple[float, float], **options:
     return optim.AdamW(groups(model, lr=lr, **options), lr=lr, betas=betas, fused=True)
 
 
+def adamw8bit(model: nn.Module, *, lr: float, betas: tuple[float, float], **options: Any) -> optim.Optimizer:
+    """The same with moments of eight bits."""
+    return eightbit.adamw8bit(groups(model, lr=lr, **options), lr=lr, betas=betas)
+
+
 def muon(model: nn.Module, *, lr: float, betas: tuple[float, float], **options: Any) -> Muon:
     """Muon for the matrices inside, AdamW for everything else, at one learning rate."""
     inner = {parameter for name, parameter in model.named_parameters() if inside(name, parameter)}
@@ -106,7 +112,14 @@ def inside(name: str, parameter: nn.Parameter) -> bool:
     return parameter.ndim > 1 and not OUTSIDE.intersection(name.split("."))
 
 
-OPTIMIZERS = {"adamw": adamw, "muon": muon}
+OPTIMIZERS = {"adamw": adamw, "adamw8bit": adamw8bit, "muon": muon}
+
+
+def state_bytes(kind: str, name: str, parameter: nn.Parameter) -> int:
+    """What an optimiser remembers of a parameter: AdamW two moments in float32 or eight bits, Muon one of what it turns."""
+    if kind == "adamw8bit":
+        return eightbit.state_bytes(parameter)
+    return (4 if kind == "muon" and inside(name, parameter) else 8) * parameter.numel()
 
 
 def optimizer(kind: str, model: nn.Module, **options: Any) -> optim.Optimizer:

@@ -52,6 +52,11 @@ def _refuse(config: Tree, balance: Balancer | None) -> None:
     """What cannot be right where a process sees a share of each parameter alone."""
     if config["optimizer"] == "muon":
         raise ValueError("optimizer=muon turns whole matrices, and parallel=fsdp2 cuts them; use adamw, or parallel=ddp")
+    if config["optimizer"] == "adamw8bit":
+        raise ValueError(
+            "optimizer=adamw8bit keeps blocks of 256 numbers, and states of parallel=fsdp2 are cut between them; use adamw, or "
+            "parallel=ddp"
+        )
     if config["ema"]:
         raise ValueError(f"ema={config['ema']} averages whole weights, and parallel=fsdp2 cuts them; use ema=0.0, or parallel=ddp")
     if balance is not None and balance.where is not None:

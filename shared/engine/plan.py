@@ -8,12 +8,14 @@ and what is said for a batch lies on the line through both. With P parameters, T
 
     parameters    4 P bytes, float32; averaged ones (ema) as many again
     gradients     4 T; the buckets that are exchanged are the gradients themselves
-    optimiser     AdamW 8 T; Muon 4 for each number of a matrix that it turns, 8 for the others
+    optimiser     AdamW 8 T; of eight bits 2 for each number of a matrix, 8 for the others; Muon 4 for each number of a matrix that
+                  it turns, 8 for the others
     shared out    with parallel=fsdp2, all of these over the number of GPUs; and gathered at one time, weights with gradients:
                   8 bytes for each number outside of the blocks, 12 for each of the largest block, the next being gathered ahead
     activations   A(B) = fixed + B a: every storage that the step keeps for the backward pass, once; neither parameters nor the
                   batch itself. The fixed part are copies of the weights in bf16.
-    recomputed    A(B) less what the blocks of the backbone keep, plus the input of each block and what one block keeps
+    recomputed    A(B) less what the recomputed blocks of the backbone keep, plus the input of each of them and what one block
+                  keeps; `selective` also keeps what products and attention answer
     arithmetic    forward F, counted by torch.utils.flop_counter; a step is 3 F, and F of the blocks again if they are recomputed;
                   a teacher's is F; less where much is frozen, which is not counted
     speed         GPUs x TFLOP/s x MFU / arithmetic of a picture; MFU, the share of the peak that is reached, is yours to assume
@@ -35,6 +37,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from shared.build import build
@@ -43,7 +46,7 @@ from shared.data.stream import tensors
 from shared.engine import data, optim
 from shared.engine.config import Tree, load
 from shared.engine.launch import describe
-from shared.engine.optim import inside
+from shared.vit.recompute import EXPENSIVE, Recompute, again, check
 
 TFLOPS = 989.0  # bf16 without sparsity of an H100 or H200 SXM; NVIDIA's data sheets
 MFU = 0.4  # assumed, not measured
@@ -56,7 +59,8 @@ class Step(NamedTuple):
 
     activations: int  # bytes
     in_blocks: list[int]  # bytes that each block of the backbone keeps of them
-    inputs: int  # bytes of the inputs of all blocks
+    inputs: list[int]  # bytes of the input of each block
+    answers: list[int]  # bytes that products and attention answer in each block, which `selective` keeps
     flops: int  # forward
     block_flops: int  # of the backbone's blocks among them
     taught_flops: int  # of a teacher among them, from which there is no way back
@@ -69,15 +73,19 @@ class Plan(NamedTuple):
     trained: int
     batch: int
     fixed: dict[str, int]  # memory that does not depend on the batch
-    activations: int
-    recomputed: int  # activations if blocks are recomputed
-    recompute: bool  # what the config says
+    ways: dict[Recompute, int]  # activations by what is recomputed of the blocks
+    recompute: Recompute  # what the config says, one of the ways
     flops: int  # of one picture, in a training step
 
     @property
     def memory(self) -> int:
         """As the config says."""
-        return sum(self.fixed.values()) + (self.recomputed if self.recompute else self.activations)
+        return sum(self.fixed.values()) + self.activations
+
+    @property
+    def activations(self) -> int:
+        """As the config says."""
+        return self.ways[self.recompute]
 
 
 def plan(config: Tree, *, gpus: int = 1) -> Plan:
@@ -93,21 +101,27 @@ def plan(config: Tree, *, gpus: int = 1) -> Plan:
         one, two = (_step(model, config, position) for position in positions)
         numbers = {name: p.numel() for name, p in model.named_parameters()}
         trained = {name: p.numel() for name, p in model.named_parameters() if p.requires_grad}
-        turned = {name for name, p in model.named_parameters() if config["optimizer"] == "muon" and inside(name, p)}
+        moments = sum(optim.state_bytes(config["optimizer"], name, p) for name, p in model.named_parameters() if p.requires_grad)
 
     def at(first: int, second: int) -> int:
         return first + (batch - 1) * (second - first)
 
     total, many = sum(numbers.values()), sum(trained.values())
     fixed = {"parameters": 4 * total, "averaged": 4 * total * bool(config["ema"]), "gradients": 4 * many}
-    fixed["optimiser"] = sum((4 if name in turned else 8) * count for name, count in trained.items())
+    fixed["optimiser"] = moments
     if config["parallel"] == "fsdp2":
         fixed = {name: -(-size // gpus) for name, size in fixed.items()} | {"gathered": _gathered(numbers)}
-    recompute = bool(config["backbone"].get("recompute", False))
+    asked = config["backbone"].get("recompute", False)
+    check(asked, len(one.in_blocks))
+    recompute: Recompute = "selective" if asked == "selective" else int(asked)
+    ways: dict[Recompute, int] = {
+        way: at(_keeping(one, way), _keeping(two, way)) for way in dict.fromkeys((0, "selective", 1, recompute))
+    }
+    blocks = len(one.in_blocks)
+    share = 0 if recompute == "selective" else sum(again(recompute, i) for i in range(blocks)) / blocks
     back = two.flops - one.flops - (two.taught_flops - one.taught_flops)
-    flops = two.flops - one.flops + (TRAINING - 1) * back + recompute * (two.block_flops - one.block_flops)
-    activations, recomputed = at(one.activations, two.activations), at(_recomputed(one), _recomputed(two))
-    return Plan(total, many, batch, fixed, activations, recomputed, recompute, flops)
+    flops = two.flops - one.flops + (TRAINING - 1) * back + round(share * (two.block_flops - one.block_flops))
+    return Plan(total, many, batch, fixed, ways, recompute, flops)
 
 
 def _gathered(numbers: Mapping[str, int]) -> int:
@@ -119,15 +133,19 @@ def _gathered(numbers: Mapping[str, int]) -> int:
     return 8 * blocks.pop("", 0) + 12 * max(blocks.values())
 
 
-def _recomputed(step: Step) -> int:
-    return step.activations - sum(step.in_blocks) + step.inputs + max(step.in_blocks)
+def _keeping(step: Step, way: Recompute) -> int:
+    """Bytes of activations; while a block is computed again, all of it is there once more."""
+    chosen = [i for i in range(len(step.in_blocks)) if again(way, i)]
+    kept = [step.inputs[i] + (step.answers[i] if way == "selective" else 0) for i in chosen]
+    once_more = max((step.in_blocks[i] + step.inputs[i] - bytes_ for i, bytes_ in zip(chosen, kept)), default=0)
+    return step.activations - sum(step.in_blocks[i] for i in chosen) + sum(kept) + once_more
 
 
 @contextmanager
 def _without_content(config: Tree) -> Iterator[Any]:
     """The model of a config, its parameters shapes only; so is all that is computed inside."""
     description = describe(config)
-    description["backbone"] = {**description["backbone"], "recompute": False}
+    description["backbone"] = {**description["backbone"], "recompute": 0}
     with FakeTensorMode(allow_non_fake_inputs=True):
         model = build(description)
         optim.hold(model.backbone, frozen=config["frozen"], lora=config["lora"])
@@ -139,21 +157,25 @@ def _step(model: Any, config: Tree, position: Tensor) -> Step:
     size = tuple(config["backbone"].get("image_hw", (1024, 768)))
     batch = _batch(model, size, len(position), build(config.get("crops"))) | {"position": position}
     kept = Kept([*model.parameters(), *model.buffers(), *batch.values()])
+    answers = Answers()
     spans: list[tuple[int, int]] = []
     inputs: list[int] = []
+    answered: list[int] = []
 
     def before(block: nn.Module, arguments: tuple[Tensor, ...]) -> None:
         inputs.append(arguments[0].nbytes)
         spans.append((kept.total, 0))
+        answered.append(answers.total)
 
     def after(block: nn.Module, arguments: tuple[Tensor, ...], answer: Tensor) -> None:
         spans[-1] = (spans[-1][0], kept.total)
+        answered[-1] = answers.total - answered[-1]
 
     blocks = list(model.backbone.blocks)
     handles = [handle for b in blocks for handle in (b.register_forward_pre_hook(before), b.register_forward_hook(after))]
     counter = FlopCounterMode(display=False, custom_mapping=ATTENTION)
     dtype = torch.bfloat16 if config["precision"] in ("auto", "bf16") else None
-    with counter, torch.autocast("cpu", dtype, enabled=dtype is not None), kept:
+    with counter, answers, torch.autocast("cpu", dtype, enabled=dtype is not None), kept:
         losses = model.losses(batch)
         torch.stack([loss.float() for loss in losses.values()]).sum()
     for handle in handles:
@@ -162,7 +184,7 @@ def _step(model: Any, config: Tree, position: Tensor) -> Step:
     prefix = f"{type(model).__name__}.backbone.blocks."
     in_blocks = sum(sum(ops.values()) for name, ops in by_module.items() if name.startswith(prefix) and name.count(".") == 3)
     taught = sum(by_module.get(f"{type(model).__name__}.distil.teacher", {}).values())
-    return Step(kept.total, [end - start for start, end in spans], sum(inputs), counter.get_total_flops(), in_blocks, taught)
+    return Step(kept.total, [end - start for start, end in spans], inputs, answered, counter.get_total_flops(), in_blocks, taught)
 
 
 def _batch(model: Any, size: tuple[int, int], pictures: int, crops: Crops | None) -> dict[str, Tensor]:
@@ -199,6 +221,20 @@ class Kept(torch.autograd.graph.saved_tensors_hooks):
         return tensor
 
 
+class Answers(TorchDispatchMode):
+    """Counts the bytes that products and attention answer while it is entered: `total`."""
+
+    total = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        answer = func(*args, **(kwargs or {}))
+        if func in EXPENSIVE:
+            self.total += sum(
+                part.nbytes for part in (answer if isinstance(answer, tuple) else (answer,)) if isinstance(part, Tensor)
+            )
+        return answer
+
+
 def _storage(tensor: Tensor) -> int:
     return tensor.untyped_storage()._cdata
 
@@ -219,8 +255,10 @@ def table(found: Plan, *, gpus: int, tflops: float, mfu: float, memory: float | 
         "",
         f"{'memory of a GPU':28}{'GiB':>12}  (batch {found.batch})",
         *(f"  {name:26}{size / gib:12.2f}" for name, size in found.fixed.items() if size),
-        f"  {'activations':26}{found.activations / gib:12.2f}{'' if found.recompute else '  <- this run'}",
-        f"  {'activations, recomputed':26}{found.recomputed / gib:12.2f}{'  <- this run' if found.recompute else ''}",
+        *(
+            f"  {f'activations, recompute={way}':26}{size / gib:12.2f}{'  <- this run' * (way == found.recompute)}"
+            for way, size in found.ways.items()
+        ),
         f"  {'together':26}{found.memory / gib:12.2f}",
     ]
     if memory is not None:

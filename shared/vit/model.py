@@ -9,12 +9,12 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from shared.vit.attention import Backend
 from shared.vit.block import Block
 from shared.vit.family import FAMILIES
 from shared.vit.position import resample, sincos
+from shared.vit.recompute import Recompute, again, check, run
 from shared.vit.rotary import Precision, Rotary
 from shared.vit.sizes import size_of
 from shared.vit.tokenizer import EDGE, WindowTokenizer
@@ -39,15 +39,18 @@ class ViT(nn.Module):
         fixed_position: the position table is a constant (pretraining) or trained (fine-tuning). Rotary positions have no table.
         attention: back end, see `shared/vit/attention.py`.
         drop_path: rate of stochastic depth at the last block, rising linearly from 0.
-        recompute: recompute the activations of each block in the backward pass instead of storing them.
+        recompute: what blocks compute again in the backward pass instead of storing it, in training: 0 or False nothing, k every
+            k-th block, 1 or True all of them, `selective` all but products and attention; `shared/vit/recompute.py`.
         tokenizer: windows of four by four patches become one token first: Sapiens2's 4K models, of stride 64.
         rope_dtype: precision of rotary positions: `fp32`, or `bf16` as the official code computes them by default.
 
     Raises:
-        ValueError: no such size, a size that is no multiple of the stride, or a tokenizer for a model that has none.
+        ValueError: no such size, a size that is no multiple of the stride, a tokenizer for a model that has none, or nothing that
+            `recompute` can be.
     """
 
     pos_embed: nn.Parameter  # of families without rotary positions
+    recompute: Recompute
 
     def __init__(
         self,
@@ -60,13 +63,14 @@ class ViT(nn.Module):
         fixed_position: bool = False,
         attention: Backend = "auto",
         drop_path: float = 0.0,
-        recompute: bool = False,
+        recompute: Recompute = False,
         tokenizer: bool = False,
         rope_dtype: Precision = "fp32",
     ) -> None:
         super().__init__()
         self.size = size_of(size)
         dim, depth, heads, name, windows = self.size
+        check(recompute, depth)
         if tokenizer and (not windows or patch_padding):
             why = f"has a patch padding of {patch_padding}" if windows else f"has no tokenizer blocks: {self.size}"
             raise ValueError(f"the window tokenizer is for sizes with `tokenizer` blocks and unpadded patches; this model {why}")
@@ -122,9 +126,9 @@ class ViT(nn.Module):
         """
         turns = None if self.rope is None else self.rope(grid, extra=self.extra, kept=kept)
         tokens = torch.cat([*(first.expand(tokens.shape[0], -1, -1) for first in self._first()), tokens], 1)
-        again = self.recompute and self.training
-        for block in self.blocks:
-            tokens = checkpoint(block, tokens, turns, use_reentrant=False) if again else block(tokens, turns)
+        for i, block in enumerate(self.blocks):
+            keeps_all = not self.training or not again(self.recompute, i)
+            tokens = block(tokens, turns) if keeps_all else run(block, tokens, turns, recompute=self.recompute)
         return self.norm(tokens)
 
     def forward(self, image: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ import timm
 import torch
 from torch import nn
 
-from shared.convert.timm import from_timm, is_timm, to_timm
+from shared.convert.timm import describe, from_timm, is_timm, to_timm
 from shared.vit.model import ViT
 
 
@@ -97,3 +97,24 @@ def test_what_timm_has_no_place_for_is_not_written(backbone, sentence):
     state = ViT(image_hw=(64, 64), **backbone).state_dict()
     with pytest.raises(ValueError, match=sentence):
         to_timm(state)
+
+
+@pytest.mark.parametrize(
+    ("name", "row"),
+    [
+        ("vit_tiny_patch16_224", {"dim": 192, "depth": 12, "heads": 3, "family": "sapiens"}),
+        ("vit_huge_patch14_clip_224", {"dim": 1280, "depth": 32, "heads": 16, "family": "sapiens"}),  # not 64 wide
+        ("vit_small_patch16_dinov3_qkvb", {"dim": 384, "depth": 12, "heads": 6, "family": "dinov3"}),
+    ],
+)
+def test_the_tensors_of_a_timm_file_tell_the_backbone(name, row):
+    if name not in timm.list_models("vit_*"):
+        pytest.skip(f"timm {timm.__version__} has no {name}")
+    with torch.device("cpu" if row["family"] == "dinov3" else "meta"):  # whose missing biases are made up of zeros
+        state = timm.create_model(name, pretrained=False, num_classes=0).state_dict()
+    state = {key: value for key, value in state.items() if not key.startswith("norm_pre.")}  # CLIP's, which is no family of ours
+    told = describe(state)
+    assert told["size"] == row
+    assert told["patch"] == state["patch_embed.proj.weight"].shape[-1]
+    assert told["image_hw"] == ((512, 512) if row["family"] == "dinov3" else (224, 224))
+    assert told["cls"]

@@ -59,6 +59,8 @@ def test_a_setting_of_another_kind_is_refused(override, told):
         ("backbone.image_hw=(64,48)", ("backbone", "image_hw"), (64, 48)),
         ("backbone.size=300m", ("backbone", "size"), "300m"),
         ("backbone.recompute=True", ("backbone", "recompute"), True),
+        ("backbone.recompute=4", ("backbone", "recompute"), 4),
+        ("backbone.recompute=selective", ("backbone", "recompute"), "selective"),
         ("tasks.0.labels=lip20", ("tasks", 0, "labels"), "lip20"),
         ("tasks.3.hardest=5", ("tasks", 3, "hardest"), 5),
         ("weights.pose=2", ("weights", "pose"), 2.0),

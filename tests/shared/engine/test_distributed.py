@@ -24,6 +24,7 @@ from shared.build import build
 from shared.engine import data
 from shared.engine.config import Tree
 from shared.engine.launch import describe, train
+from shared.engine.probe import Probe, eyes
 from shared.engine.score import score
 from shared.engine.session import Session, session
 from shared.engine.step import Step
@@ -111,7 +112,8 @@ def both(tiny, trained, small_shards, tmp_path_factory):
     job = {"ports": free_ports(len(PARTS)), "checkpoint": str(trained)}
     job["joint"] = tiny("joint", folder / "joint", val, "batch=2", *SETTINGS)
     job["pointmap"] = tiny("pointmap", folder / "pointmap", val, "batch=2", "tasks.0.cap=0.3", *SETTINGS)  # some costs are capped
-    job["pretrain"] = tiny("pretrain", folder / "pretrain", "batch=2", *SETTINGS)
+    probe = f"probe={{'shards': '{small_shards}', 'pictures': 7}}"
+    job["pretrain"] = tiny("pretrain", folder / "pretrain", "batch=2", probe, *SETTINGS)
     (folder / "job.json").write_text(json.dumps(job))
     place = {**os.environ, "OMP_NUM_THREADS": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}
     command = [sys.executable, __file__, str(folder)]
@@ -169,6 +171,14 @@ def test_the_scores_of_two_are_the_scores_of_one(both):
     assert first == second
     one = scores(job["joint"], job["checkpoint"], Session(torch.device("cpu")))
     assert first == pytest.approx(one, rel=1e-6, abs=1e-9, nan_ok=True)
+
+
+def test_the_probe_of_two_says_what_the_probe_of_one_says(both, small_shards):
+    weights = both[0] / "pretrain" / "model.safetensors"
+    lines = (weights.parent / "probe.jsonl").read_text().splitlines()
+    probe = Probe(small_shards, size=(64, 48), stride=16, pictures=7)
+    alone, trivial = probe.scores(eyes(checkpoint.load(weights).model), Session(torch.device("cpu")))
+    assert [json.loads(line) for line in lines] == [{"iteration": 4, "scores": alone, "not looking": trivial}]
 
 
 def test_one_process_alone_writes_the_files(both):

@@ -104,8 +104,9 @@ def test_half_bodies_change_the_weights_of_pose_and_mean_nothing_without_points(
         train(tiny("seg", tmp_path / "seg", halves))
 
 
-def test_recomputing_activations_changes_nothing_but_memory(tiny, tmp_path, plain):
-    changed = load_file(train(tiny("seg", tmp_path / "seg", "backbone.recompute=True")))
+@pytest.mark.parametrize("way", ["True", "selective"])
+def test_recomputing_activations_changes_nothing_but_memory(tiny, tmp_path, plain, way):
+    changed = load_file(train(tiny("seg", tmp_path / "seg", f"backbone.recompute={way}")))
     assert all(torch.allclose(changed[name], plain[name], atol=1e-5) for name in plain)
 
 

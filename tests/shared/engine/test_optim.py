@@ -118,5 +118,5 @@ def test_muon_turns_the_matrices_inside_and_leaves_the_rest_to_adamw():
 
 
 def test_an_optimizer_that_does_not_exist_is_a_sentence():
-    with pytest.raises(ValueError, match="no optimizer 'adam'; choose one of adamw, muon"):
+    with pytest.raises(ValueError, match="no optimizer 'adam'; choose one of adamw, adamw8bit, muon"):
         optimizer("adam", Model(), lr=1.0, weight_decay=0.0, layer_decay=1.0, betas=(0.9, 0.99))

@@ -180,6 +180,7 @@ def test_one_process_goes_on_from_the_shares_of_two(two, tmp_path):
         (("parallel=fsdp3",), "no parallel='fsdp3'; choose one of auto, ddp, fsdp2, single"),
         (("parallel=fsdp2",), "parallel=fsdp2 shares a model among processes; start it with torchrun"),
         (("parallel=fsdp2", "optimizer=muon"), "optimizer=muon turns whole matrices"),
+        (("parallel=fsdp2", "optimizer=adamw8bit"), "adamw8bit keeps blocks of 256 numbers"),
         (("parallel=fsdp2", "ema=0.9"), r"ema=0\.9 averages whole weights"),
         (("parallel=fsdp2", "compare=True"), "looks at gradients"),
         (("parallel=fsdp2", "balance=pcgrad"), "looks at gradients .* use a rule that looks at losses"),

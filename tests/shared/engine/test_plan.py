@@ -53,7 +53,8 @@ def test_a_block_by_hand(tiny, tmp_path):
     tokens = 2 * 12
     by_hand = 4 * tokens * (16 * dim + 4 + heads)
     assert step.in_blocks == [by_hand] * depth
-    assert step.inputs == depth * 4 * tokens * dim
+    assert step.inputs == [4 * tokens * dim] * depth
+    assert step.answers == [4 * tokens * (10 * dim + heads)] * depth  # 3 + 1 + 1 + 4 + 1 widths, and the sums of the softmax
     assert step.block_flops == depth * (24 * tokens * dim**2 + 4 * tokens * 12 * dim)
 
 
@@ -70,6 +71,9 @@ def test_memory_by_hand(tiny, tmp_path, plain):
         ("ema=0.9", "averaged", True),
         ("optimizer=muon", "optimiser", False),
         ("backbone.recompute=True", "memory", False),
+        ("backbone.recompute=2", "memory", False),
+        ("backbone.recompute=selective", "memory", False),
+        ("optimizer=adamw8bit", "optimiser", False),
         ("batch=400", "activations", True),
         ("precision=bf16", "activations", False),
     ],
@@ -84,7 +88,12 @@ def test_every_setting_that_costs_memory_is_planned(tiny, tmp_path, plain, overr
 def test_recomputing_takes_arithmetic(tiny, tmp_path, plain):
     again = plan(tiny("seg", tmp_path, *PLAIN, "backbone.recompute=True"))
     assert plain.flops < again.flops < plain.flops * 4 / 3
-    assert plain.activations == again.activations
+    assert plain.ways == again.ways
+    second, selective = (plan(tiny("seg", tmp_path, *PLAIN, f"backbone.recompute={way}")) for way in (2, "selective"))
+    assert second.flops - plain.flops == pytest.approx((again.flops - plain.flops) / 2, abs=1)
+    assert selective.flops == plain.flops
+    assert plain.activations > second.activations > again.activations
+    assert plain.activations > selective.activations > again.activations
 
 
 def test_a_model_that_is_shared_out_takes_its_share_and_what_is_gathered(tiny, tmp_path, plain):
