@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from shared.data.cache import Cache
 from shared.data.stream import Stream
 from shared.data.wanted import Wanted
 
@@ -48,14 +49,22 @@ class Blend(Dataset):
         sources: dict(shards=..., weight=...) of each data set; without a weight it is 1.
         wanted: the fields that the model needs; every data set has some of them, together they have all.
         seed: of everything; each data set has its own from it.
+        cache: where shards behind addresses are kept.
         options: as for Stream.
 
     Raises:
-        ValueError: no data set, another key than those, a weight that is no share, or a field that none of them has.
+        ValueError: no data set, another key than those, a weight that is no share, a field that none of them has, or a cache
+            that is too small.
     """
 
     def __init__(
-        self, sources: Sequence[Mapping[str, Any]], *, wanted: Wanted | None = None, seed: int = 0, **options: Any
+        self,
+        sources: Sequence[Mapping[str, Any]],
+        *,
+        wanted: Wanted | None = None,
+        seed: int = 0,
+        cache: Cache | None = None,
+        **options: Any,
     ) -> None:
         for source in sources:
             if "shards" not in source or set(source) - {"shards", "weight"}:
@@ -64,8 +73,11 @@ class Blend(Dataset):
         asked = wanted or Wanted({})
         partly = Wanted(asked.fields, derive=asked.derive, partly=True, optional=asked.optional)
         self.streams = [
-            Stream(source["shards"], wanted=partly, seed=seed + k * APART, **options) for k, source in enumerate(sources)
+            Stream(source["shards"], wanted=partly, seed=seed + k * APART, cache=cache, **options)
+            for k, source in enumerate(sources)
         ]
+        if cache is not None:
+            cache.require(sum(stream.together for stream in self.streams))
         if missing := set.intersection(*(stream.shards.lacks for stream in self.streams)):
             raise ValueError(f"no sample of any data set has the field {min(missing)!r} that the task needs")
 

@@ -1,7 +1,6 @@
 """Stream: shards -> endless training samples. What comes at position p depends on the seed and p alone."""
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -10,11 +9,13 @@ from torch.utils.data import Dataset
 
 from shared.data.backdrops import NEEDS as BACKDROPS_NEED
 from shared.data.backdrops import Backdrops
+from shared.data.cache import Cache
 from shared.data.fields import FIELDS, Sample, warp
 from shared.data.half import HalfBody
 from shared.data.mixture import Mixture
 from shared.data.occlusion import Occlusion
 from shared.data.order import Order
+from shared.data.paths import Spec
 from shared.data.photometric import Photometric
 from shared.data.quarantine import Quarantine
 from shared.data.shards import DamagedSample
@@ -32,7 +33,7 @@ class Stream(Dataset):
     size of the view, unknown where the shard has none. A damaged sample is replaced by its successor, and named once in the log.
 
     Args:
-        shards: folder, brace pattern or list, see `Shards`; their names may differ, see `Mixture`.
+        shards: folder, address, brace pattern or list, see `Shards`; their names may differ, see `Mixture`.
         size: (H,W) of the network's input.
         wanted: the fields that the model needs beside the image.
         framing: `whole`, the picture; `boxes`, the person in its box, as far as it has one.
@@ -43,14 +44,16 @@ class Stream(Dataset):
         occlusion: what is covered last; None: nothing.
         seed: of the order and of every change.
         window: shards that are shuffled together.
+        cache: where shards behind addresses are kept; None: every read asks the server.
 
     Raises:
-        ValueError: no sample, or no sample with a wanted field among the first ones; half bodies without points.
+        ValueError: no sample, or no sample with a wanted field among the first ones; half bodies without points; a cache that is
+            too small.
     """
 
     def __init__(
         self,
-        shards: str | Path | Sequence[str | Path],
+        shards: Spec,
         *,
         size: Size,
         wanted: Wanted | None = None,
@@ -62,11 +65,15 @@ class Stream(Dataset):
         occlusion: Occlusion | None = None,
         seed: int = 0,
         window: int = 16,
+        cache: Cache | None = None,
     ) -> None:
         self.wanted = wanted or Wanted({})
         if half_body is not None and "keypoints" not in self.wanted.fields:
             raise ValueError("half_body needs a task with keypoints, which say what half of a person is; set half_body=None")
-        self.shards = Mixture(shards, self.wanted)
+        self.shards = Mixture(shards, self.wanted, cache=cache)
+        self.together = self.shards.together(window)  # bytes behind addresses that are read in any order
+        if cache is not None:
+            cache.require(self.together)
         self.size: Size = (int(size[0]), int(size[1]))
         self.framing, self.half_body, self.jitter, self.seed = framing, half_body, jitter, seed
         self.backdrops, self.photometric, self.occlusion = backdrops, photometric, occlusion

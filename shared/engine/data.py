@@ -29,7 +29,7 @@ def framing(tasks: Sequence[Task], given: str | None = None) -> str:
 
 def training(config: Mapping[str, Any], tasks: Sequence[Task], size: Size) -> Stream | Blend:
     """The stream of `train`, changed as `half_body`, `jitter`, `backdrops`, `photometric` and `occlusion` say; a blend where its
-    shards are data sets with weights.
+    shards are data sets with weights. Shards behind addresses are kept where `cache` says.
     """
     shards = config["train"]["shards"]
     mixed = isinstance(shards, list | tuple) and any(isinstance(entry, Mapping) for entry in shards)
@@ -40,6 +40,7 @@ def training(config: Mapping[str, Any], tasks: Sequence[Task], size: Size) -> St
         framing=framing(tasks, config.get("framing")),
         **{change: build(config[change]) for change in CHANGES},
         seed=config["seed"],
+        cache=build(config["cache"]),
     )
 
 
@@ -54,5 +55,5 @@ def validation(config: Mapping[str, Any], tasks: Sequence[Task], size: Size, *, 
         return None
     how = framing(tasks, config.get("framing"))
     fields = wanted(tasks, derive=config.get("derive"))
-    limit = config["val"].get("limit")
-    return Indexed(config["val"]["shards"], size=size, wanted=fields, framing=how, limit=limit, lenient=lenient)
+    limit, cache = config["val"].get("limit"), build(config["cache"])
+    return Indexed(config["val"]["shards"], size=size, wanted=fields, framing=how, limit=limit, lenient=lenient, cache=cache)

@@ -36,7 +36,7 @@ from shared.weights import partial
 
 log = logging.getLogger(__name__)
 FREE = {"work_dir", "log_every", "workers", "keep", "save_every", "device", "compare", "timeout", "skips", "spike"}  # may differ
-FREE |= {"parallel"}  # the files are the same
+FREE |= {"parallel", "cache"}  # the files are the same
 LEAST = dict.fromkeys(("iters", "batch", "accumulate", "log_every", "save_every", "keep", "skips"), 1)
 LEAST |= dict.fromkeys(("workers", "warmup", "val_every", "preview", "clip", "spike", "timeout"), 0)
 

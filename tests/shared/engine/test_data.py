@@ -5,6 +5,7 @@ import torch
 from safetensors.torch import load_file
 
 from shared.data.blend import Blend
+from shared.data.remote import NEEDS
 from shared.data.stream import Stream
 from shared.engine import data
 from shared.engine.hooks import saved
@@ -38,3 +39,29 @@ def test_shards_by_name_are_one_data_set(tiny, tmp_path, small_shards, several):
     stream = data.training(config, [Seg()], (64, 48))
     assert isinstance(stream, Stream)
     assert stream.samples == 12
+
+
+def test_shards_behind_addresses_are_kept_where_the_config_says(tiny, tmp_path, small_shards, monkeypatch):
+    memory = pytest.importorskip("fsspec").filesystem("memory")  # in memory instead of a server
+    monkeypatch.setitem(NEEDS, "memory", "fsspec")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
+    memory.put(str(small_shards), "/people", recursive=True)
+    try:
+        cache = {"type": "shared.data.cache.Cache", "folder": str(tmp_path / "kept"), "gigabytes": 1.0}
+        config = {**tiny("seg", tmp_path), "train": {"shards": "memory://people/"}, "val": {"shards": "memory://people/"}}
+        for count, kept in ((0, None), (2, cache)):
+            valid = data.validation({**config, "cache": kept}, [Seg()], (64, 48))
+            assert valid is not None
+            assert valid[0].source.shape == valid[11].source.shape
+            assert len(list((tmp_path / "kept").glob("*.tar"))) == count
+        assert data.training({**config, "cache": cache}, [Seg()], (64, 48)).samples == 12
+        with pytest.raises(ValueError, match="shuffled together"):
+            data.training({**config, "cache": {**cache, "gigabytes": 1e-6}}, [Seg()], (64, 48))
+    finally:
+        memory.rm("/people", recursive=True)
+
+
+def test_a_secret_in_an_address_is_refused_before_anything_is_written(tiny, tmp_path):
+    with pytest.raises(ValueError, match="name or password"):
+        train(tiny("seg", tmp_path / "run", "train.shards=https://ann:secret@host/x.tar"))
+    assert not [path for path in tmp_path.rglob("*") if path.is_file() and b"secret" in path.read_bytes()]
