@@ -10,6 +10,7 @@ from torch.utils.data import Dataset
 
 from shared.data.cache import Cache
 from shared.data.stream import Stream
+from shared.data.view import Size
 from shared.data.wanted import Wanted
 
 APART = 1_000_003  # between the seeds of two data sets
@@ -50,6 +51,8 @@ class Blend(Dataset):
         wanted: the fields that the model needs; every data set has some of them, together they have all.
         seed: of everything; each data set has its own from it.
         cache: where shards behind addresses are kept.
+        buckets: as for Stream; each group of positions then is of one data set, and the shares are those of groups.
+        group: as for Stream.
         options: as for Stream.
 
     Raises:
@@ -64,6 +67,8 @@ class Blend(Dataset):
         wanted: Wanted | None = None,
         seed: int = 0,
         cache: Cache | None = None,
+        buckets: Sequence[Size] | None = None,
+        group: int = 1,
         **options: Any,
     ) -> None:
         for source in sources:
@@ -72,9 +77,10 @@ class Blend(Dataset):
         self.proportions = Proportions([source.get("weight", 1) for source in sources])
         asked = wanted or Wanted({})
         partly = Wanted(asked.fields, derive=asked.derive, partly=True, optional=asked.optional)
+        self.dealt = 1 if buckets is None else group  # positions that are dealt together
+        options |= {"cache": cache, "buckets": buckets, "group": group}
         self.streams = [
-            Stream(source["shards"], wanted=partly, seed=seed + k * APART, cache=cache, **options)
-            for k, source in enumerate(sources)
+            Stream(source["shards"], wanted=partly, seed=seed + k * APART, **options) for k, source in enumerate(sources)
         ]
         if cache is not None:
             cache.require(sum(stream.together for stream in self.streams))
@@ -85,8 +91,9 @@ class Blend(Dataset):
         return 2**62  # endless; the batch sampler says where to stop
 
     def __getitem__(self, position: int) -> dict[str, Tensor]:
-        source, inner = self.proportions[position]
-        return self.streams[source][inner] | {"position": torch.tensor(position)}
+        number, slot = divmod(int(position), self.dealt)
+        source, inner = self.proportions[number]
+        return self.streams[source][inner * self.dealt + slot] | {"position": torch.tensor(position)}
 
     @property
     def samples(self) -> int:

@@ -145,9 +145,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(prog="python -m shared.data.check", description=__doc__, formatter_class=raw)
     parser.add_argument("shards", nargs="+", metavar="SHARDS", help="a folder, .tar files, addresses or a brace pattern")
-    parser.add_argument(
-        "--cache", type=Path, metavar="DIR", help="keep shards behind addresses there, up to 100 GB"
-    )
+    parser.add_argument("--cache", type=Path, metavar="DIR", help="keep shards behind addresses there, up to 100 GB")
     parser.add_argument("--pictures", type=Path, metavar="OUT", help="draw samples from all over the shards: a .png or .jpg file")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     options = parser.parse_args(arguments)

@@ -23,6 +23,7 @@ class Mixture:
         spec: a folder, a tar file, a brace pattern or a list of those, see `Shards`.
         wanted: the fields that the model needs; a part of the shards may lack some, not all of them.
         cache: where shards behind addresses are kept.
+        sized: `hw` will be asked for.
 
     Attributes:
         counts: samples per shard.
@@ -33,11 +34,11 @@ class Mixture:
         ValueError: no sample; or no sample with a wanted field; or a part that names nothing the model knows, or not at all.
     """
 
-    def __init__(self, spec: Spec, wanted: Wanted, *, cache: Cache | None = None) -> None:
+    def __init__(self, spec: Spec, wanted: Wanted, *, cache: Cache | None = None, sized: bool = False) -> None:
         try:
-            self.parts = [Shards(spec, cache=cache)]
+            self.parts = [Shards(spec, cache=cache, sized=sized)]
         except NamesDiffer:
-            self.parts = _apart(spec, wanted, cache)
+            self.parts = _apart(spec, wanted, cache, sized)
         everything = set().union(*(wanted.found_in(part) for part in self.parts)) if len(self.parts) > 1 else set()
         self._wanted = [wanted.over(part, beside=everything) for part in self.parts]
         self.lacks = set.intersection(*(part.lacks for part in self._wanted))
@@ -56,6 +57,11 @@ class Mixture:
     def paths(self) -> list[Path | Remote]:
         """Of the shards, in the order of `counts`."""
         return [path for part in self.parts for path in part.paths]
+
+    @property
+    def hw(self) -> np.ndarray:
+        """(N,2) H W px of the pictures, 0 0 where unknown."""
+        return np.concatenate([np.zeros((len(part), 2), np.int32) if part.hw is None else part.hw for part in self.parts])
 
     def together(self, window: int) -> int:
         """Bytes that the largest so many shards behind addresses have."""
@@ -78,13 +84,13 @@ class Mixture:
         return part, i - (int(self._ends[part - 1]) if part else 0)
 
 
-def _apart(spec: Spec, wanted: Wanted, cache: Cache | None) -> list[Shards]:
+def _apart(spec: Spec, wanted: Wanted, cache: Cache | None, sized: bool) -> list[Shards]:
     """The shards by what they call their ids; refused where some do not say."""
     groups: dict[str, list[Named]] = {}
     paths = tar_paths(spec, cache=cache)
     for path, index in zip(paths, tarindex.load_all(paths), strict=True):
         groups.setdefault(repr(sorted(index.names.items())), []).append(path)
-    parts = [Shards(paths) for paths in groups.values()]
+    parts = [Shards(paths, sized=sized) for paths in groups.values()]
     for field in NAMED & wanted.fields.keys():
         for part in parts:
             if field in held(part) and field not in part.names:

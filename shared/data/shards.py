@@ -120,12 +120,14 @@ class Shards:
     Args:
         spec: a folder (its `*.tar`), a tar file or address, a brace pattern ("x-{000..511}.tar") or a list of those.
         cache: where shards behind addresses are kept; None: every read asks the server.
+        sized: `hw` will be asked for.
 
     Attributes:
         paths: the shards, in order.
         names: vocabularies that travel with the data: {"seg": class names, "keypoints": point names}.
         counts: samples per shard.
         sizes: bytes per shard.
+        hw: (N,2) int32 H W px of the pictures by their headers, 0 0 where there is none; only if `sized`.
 
     Raises:
         FileNotFoundError: a shard does not exist.
@@ -134,7 +136,7 @@ class Shards:
         ValueError: no shard or sample at all, a file that is no tar, or some shards name their ids and others do not.
     """
 
-    def __init__(self, spec: Spec, *, cache: Cache | None = None) -> None:
+    def __init__(self, spec: Spec, *, cache: Cache | None = None, sized: bool = False) -> None:
         self.paths = tar_paths(spec, cache=cache)
         self.names: dict[str, list[str]] = {}
         self.counts: list[int] = []
@@ -142,11 +144,13 @@ class Shards:
         self._field_sets: list[frozenset[str]] = []
         self._named: dict[str, tuple[list[str] | None, Path | Remote]] = {}  # who named a field first, for the sentence
         self._open: dict[int, _Descriptor | Remote] = {}
-        tables = []
-        for path, index in zip(self.paths, tarindex.load_all(self.paths), strict=True):
+        tables, pictures = [], []
+        for path, index in zip(self.paths, tarindex.load_all(self.paths, sized=sized), strict=True):
             self._agree(index, path)
             self.counts.append(len(index.samples))
             self.sizes.append(index.size)
+            if sized:
+                pictures.append(np.array([entry.hw for entry in index.samples], np.int32).reshape(-1, 2))
             tables.append(self._table(index.samples))
         if not sum(self.counts):
             raise ValueError(f"the shards hold no sample with a known member ({', '.join(SUFFIXES)}); first shard: {self.paths[0]}")
@@ -155,6 +159,7 @@ class Shards:
         np.cumsum(self._key_ends, out=self._key_ends)
         np.cumsum(self._member_ends, out=self._member_ends)
         self._ends = np.cumsum(self.counts)
+        self.hw = np.concatenate(pictures) if sized else None
 
     def __len__(self) -> int:
         return len(self._field_set)

@@ -1,7 +1,7 @@
 """Where every sample of a shard lies: found in one pass over the tar, kept beside it as `<shard>.index.json`.
 
     {"version": 1, "bytes": N, "cut": false, "names": {"seg": [...]},
-     "samples": [[key, {suffix: [offset, size, crc32]}, [field, ...]], ...]}
+     "samples": [[key, {suffix: [offset, size, crc32]}, [field, ...], [height, width]], ...]}
 
 The index only repeats what the tar says (the names are also its first member), so it may be deleted at any time. It counts as
 stale, and is built anew, when the tar has another size or is newer. Members that no field uses are not in it.
@@ -18,12 +18,14 @@ import tarfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from shared.data.atomic import atomic
-from shared.data.codec import SUFFIXES, fields_of
+from shared.data.codec import READERS, SUFFIXES, fields_of
 from shared.data.listing import MAX_JSON_BYTES
+from shared.data.photo import photo_size
 from shared.data.remote import AT_ONCE, Remote, Unreachable
 
 VERSION = 1
@@ -55,6 +57,7 @@ class Entry(NamedTuple):
     key: str
     members: dict[str, Place]  # by suffix, known suffixes only
     fields: list[str]
+    hw: tuple[int, int] | None = None  # px of the picture by its header, 0 0 without one; None: older indices do not say
 
 
 class TarIndex(NamedTuple):
@@ -66,14 +69,15 @@ class TarIndex(NamedTuple):
     samples: list[Entry]
 
 
-def load(shard: Path | Remote) -> TarIndex:
+def load(shard: Path | Remote, *, sized: bool = False) -> TarIndex:
     """The index kept beside the shard or, where that is absent or stale, a new one, kept if the folder is writable.
 
     Args:
         shard: a file; or an address with its size and version (`Remote.found`).
+        sized: an index that does not say how large the pictures are counts as stale.
     """
     index = _kept(shard)
-    if index is None:
+    if index is None or (sized and any(entry.hw is None for entry in index.samples)):
         if isinstance(shard, Remote):
             logger.warning("indexing %s: it is fetched once from end to end; an %s beside it would spare that", shard, ENDING)
         else:
@@ -90,11 +94,12 @@ def load(shard: Path | Remote) -> TarIndex:
     return index
 
 
-def load_all(shards: Sequence[Path | Remote]) -> Iterator[TarIndex]:
+def load_all(shards: Sequence[Path | Remote], *, sized: bool = False) -> Iterator[TarIndex]:
     """The indices of shards in their order; those behind addresses are asked for a few at a time."""
     with ThreadPoolExecutor(AT_ONCE) as pool:
         for some in (shards[start : start + AT_ONCE] for start in range(0, len(shards), AT_ONCE)):
-            yield from pool.map(load, some) if any(isinstance(shard, Remote) for shard in some) else map(load, some)
+            each = partial(load, sized=sized)
+            yield from pool.map(each, some) if any(isinstance(shard, Remote) for shard in some) else map(each, some)
 
 
 def save(shard: Path | Remote, index: TarIndex) -> None:
@@ -159,7 +164,8 @@ def scan(shard: Path | Remote) -> TarIndex:
             cut = True
     if cut and last is not None:
         samples.pop(last, None)
-    return TarIndex(size, cut, names, [entry for entry in samples.values() if entry.fields])
+    known = [entry if entry.hw else entry._replace(hw=(0, 0)) for entry in samples.values() if entry.fields]
+    return TarIndex(size, cut, names, known)
 
 
 def check_key(key: str) -> None:
@@ -224,10 +230,10 @@ def _parsed(text: bytes, size: int, origin: object) -> TarIndex | None:
     if content["version"] != VERSION or content["bytes"] != size:
         return None
     samples = [
-        Entry(str(key), {suffix: Place(*place) for suffix, place in members.items()}, fields)
-        for key, members, fields in content["samples"]
+        Entry(str(key), {suffix: Place(*place) for suffix, place in members.items()}, fields, *((int(h), int(w)) for h, w in sizes))
+        for key, members, fields, *sizes in content["samples"]
     ]
-    for key, members, _ in samples:
+    for key, members, *_ in samples:
         if _leaves(key) or not members.keys() <= KNOWN:
             return None
         if not all(0 <= at <= at + many <= size and 0 <= crc < 2**32 for at, many, crc in members.values()):
@@ -259,13 +265,24 @@ def _add(
     entry = samples.setdefault(key, Entry(key, {}, []))
     if suffix in entry.members:
         raise ValueError(f"{shard} holds {info.name!r} twice; pack it again with one key per sample")
-    crc, content = _read(tar, info, keep=suffix == "json")
+    picture = READERS.get(suffix, ("",))[0] == "image"
+    crc, content = _read(tar, info, keep=suffix == "json" or picture)
     entry.members[suffix] = Place(info.offset_data, info.size, crc)
+    if picture and "image" not in entry.fields:
+        samples[key] = entry = entry._replace(hw=_size(content))
     entry.fields.extend(field for field in fields_of(suffix, content) if field not in entry.fields)
 
 
+def _size(content: bytes) -> tuple[int, int]:
+    """(H,W) px of a picture, 0 0 where its header cannot be read."""
+    try:
+        return photo_size(content)
+    except (ValueError, OSError):
+        return 0, 0
+
+
 def _read(tar: tarfile.TarFile, info: tarfile.TarInfo, *, keep: bool) -> tuple[int, bytes]:
-    """CRC-32 of a member and, if it is to be kept and of a sane size, its content."""
+    """CRC-32 of a member and, if it is to be kept, its content; of one that is too large for that the beginning."""
     file, left, crc, chunks = tar.fileobj, info.size, 0, []
     assert file is not None
     file.seek(info.offset_data)
@@ -275,6 +292,6 @@ def _read(tar: tarfile.TarFile, info: tarfile.TarInfo, *, keep: bool) -> tuple[i
             raise EOFError
         crc = zlib.crc32(chunk, crc)
         left -= len(chunk)
-        if keep and info.size <= MAX_JSON_BYTES:
+        if keep and (info.size <= MAX_JSON_BYTES or not chunks):
             chunks.append(chunk)
     return crc, b"".join(chunks)

@@ -27,9 +27,10 @@ def framing(tasks: Sequence[Task], given: str | None = None) -> str:
     return given or ("boxes" if tasks and all(task.framing is Framing.BOXES for task in tasks) else "whole")
 
 
-def training(config: Mapping[str, Any], tasks: Sequence[Task], size: Size) -> Stream | Blend:
+def training(config: Mapping[str, Any], tasks: Sequence[Task], size: Size, *, processes: int = 1) -> Stream | Blend:
     """The stream of `train`, changed as `half_body`, `jitter`, `backdrops`, `photometric` and `occlusion` say; a blend where its
-    shards are data sets with weights. Shards behind addresses are kept where `cache` says.
+    shards are data sets with weights. Shards behind addresses are kept where `cache` says. With
+    `buckets`, the pictures that the processes see together in a step have one of those sizes.
     """
     shards = config["train"]["shards"]
     mixed = isinstance(shards, list | tuple) and any(isinstance(entry, Mapping) for entry in shards)
@@ -41,12 +42,14 @@ def training(config: Mapping[str, Any], tasks: Sequence[Task], size: Size) -> St
         **{change: build(config[change]) for change in CHANGES},
         seed=config["seed"],
         cache=build(config["cache"]),
+        buckets=config.get("buckets"),
+        group=config["batch"] * processes,
     )
 
 
 def plain_training(config: Mapping[str, Any], tasks: Sequence[Task], size: Size) -> Stream | Blend:
     """The same samples as they are, for trivial answers."""
-    return training({**config, **dict.fromkeys(CHANGES)}, tasks, size)
+    return training({**config, **dict.fromkeys((*CHANGES, "buckets"))}, tasks, size)
 
 
 def validation(config: Mapping[str, Any], tasks: Sequence[Task], size: Size, *, lenient: bool = False) -> Indexed | None:

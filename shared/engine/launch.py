@@ -170,7 +170,8 @@ def _begin(folder: Path, config: Tree, here: Session) -> None:
 def _run(model: Any, description: Mapping, config: Tree, folder: Path, latest: Path | None, here: Session, guard: Guard) -> None:
     tasks: Sequence[Task] = model.tasks
     size = tuple(description["backbone"]["image_hw"])
-    stream, valid = data.training(config, tasks, size), data.validation(config, tasks, size, lenient=True)
+    stream = data.training(config, tasks, size, processes=here.processes)
+    valid = data.validation(config, tasks, size, lenient=True)
     dtype = precision_of(config["precision"], here.device)
     rule, compare, balance = config.get("balance"), config.get("compare", False), None
     if rule or compare:

@@ -145,9 +145,7 @@ def _parser() -> argparse.ArgumentParser:
   python tasks/joint/label.py data/photos --checkpoint seg_1b.safetensors pose_1b.safetensors --flip --sure --out data/labelled
   torchrun --nproc_per_node 8 tasks/joint/label.py 'data/photos-{000..511}.tar' --checkpoint depth_1b.pth --out data/depth""",
     )
-    parser.add_argument(
-        "shards", nargs="+", help="folders, tar files, addresses, brace patterns; the image is needed, a box helps"
-    )
+    parser.add_argument("shards", nargs="+", help="folders, tar files, addresses, brace patterns; the image is needed, a box helps")
     parser.add_argument(
         "--checkpoint",
         nargs="+",

@@ -94,7 +94,8 @@ def test_what_a_killed_process_left_is_in_nobodys_way(served, tmp_path, bytes_ea
     left.parent.mkdir()
     for path in (left, fresh):
         path.write_bytes(bytes(bytes_each))
-    os.utime(left, (time.time() - ABANDONED - 9,) * 2)
+    old = time.time() - ABANDONED - 9
+    os.utime(left, (old, old))
     shards.read(0)
     assert (left.exists(), held(left.parent)) == (True, 2 * bytes_each), "nothing goes for a shard that will not fit anyway"
     fresh.unlink()

@@ -1,11 +1,13 @@
 """From a config to data: one data set or several, and a run is of the ones that it began with."""
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from shared.data.blend import Blend
 from shared.data.remote import NEEDS
+from shared.data.shards import write_shards
 from shared.data.stream import Stream
 from shared.engine import data
 from shared.engine.hooks import saved
@@ -65,3 +67,29 @@ def test_a_secret_in_an_address_is_refused_before_anything_is_written(tiny, tmp_
     with pytest.raises(ValueError, match="name or password"):
         train(tiny("seg", tmp_path / "run", "train.shards=https://ann:secret@host/x.tar"))
     assert not [path for path in tmp_path.rglob("*") if path.is_file() and b"secret" in path.read_bytes()]
+
+
+def test_pretraining_sees_pictures_at_their_own_aspect_and_goes_on_where_it_was(tiny, tmp_path):
+    shapes = [(40, 40), (60, 30), (30, 60)]
+    noise = np.random.default_rng(0)
+    pictures = [(str(i), {"image": noise.integers(0, 255, (*shapes[i % 3], 3), np.uint8)}) for i in range(12)]
+    write_shards(pictures, tmp_path / "pictures")
+    sizes = ((32, 32), (48, 32), (32, 48))
+    options = (f"train.shards={tmp_path / 'pictures'}", f"buckets={sizes}", "backbone.image_hw=(32,32)", "preview=2", "val_every=3")
+    options = (*options, "save_every=2", "iters=6")
+    config = tiny("pretrain", tmp_path / "run", *options)
+    stream = data.training(config, (), (32, 32))
+    seen = [tuple(stream[position]["image"].shape[1:]) for position in range(12)]
+    assert seen[::2] == seen[1::2], "batches of two"
+    assert set(seen) == {*sizes}
+    joined = data.training(config, (), (32, 32), processes=2)
+    assert len({tuple(joined[position]["image"].shape) for position in range(4)}) == 1
+    end = load_file(train(config))
+    begun = {**config, "work_dir": str(tmp_path / "again")}
+    train(begun)
+    saved(tmp_path / "again")[-1].unlink()
+    (tmp_path / "again" / "model.safetensors").unlink()
+    again = load_file(train(begun))
+    assert all(torch.equal(end[name], again[name]) for name in end)
+    other = load_file(train({**config, "work_dir": str(tmp_path / "other"), "buckets": None}))
+    assert not all(torch.equal(end[name], other[name]) for name in end)
