@@ -11,6 +11,7 @@ Letters: S shards, K sizes, W windows.
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -26,6 +27,16 @@ def nearest(hw: np.ndarray, sizes: Sequence[Size]) -> np.ndarray:
     known = np.all(hw > 0, axis=1)
     safe = np.where(known[:, None], hw, 1).astype(float)
     return np.where(known, np.abs(np.log(safe[:, :1] / safe[:, 1:]) - aspects).argmin(1), 0).astype(np.uint8)
+
+
+def _sizes(given: Any) -> list[Size]:
+    try:
+        sizes = [(int(height), int(width)) for height, width in given]
+    except (TypeError, ValueError):
+        sizes = []
+    if not 0 < len(sizes) < 256 or len({*sizes}) < len(sizes) or min(min(size) for size in sizes) < 1:
+        raise ValueError(f"buckets={given!r} are no sizes to sort pictures by; give different (height, width) in pixels")
+    return sizes
 
 
 class Buckets:
@@ -46,10 +57,7 @@ class Buckets:
     def __init__(
         self, counts: Sequence[int], hw: np.ndarray, *, sizes: Sequence[Size], group: int, seed: int = 0, window: int = 16
     ) -> None:
-        self.sizes: list[Size] = [(int(height), int(width)) for height, width in sizes]
-        wrong = [size for size in self.sizes if min(size) < 1 or self.sizes.count(size) > 1]
-        if wrong or not 0 < len(self.sizes) < 256:
-            raise ValueError(f"buckets={list(sizes)} are no sizes to sort pictures by; give different (height, width) in pixels")
+        self.sizes = _sizes(sizes)
         if group < 1:
             raise ValueError(f"a group has at least one picture, not {group}")
         self.order = Order(counts, seed=seed, window=window)

@@ -5,6 +5,7 @@ from typing import Any
 
 from shared.build import build
 from shared.data.blend import Blend
+from shared.data.cache import Cache
 from shared.data.indexed import Indexed
 from shared.data.stream import Stream
 from shared.data.view import Size
@@ -41,10 +42,18 @@ def training(config: Mapping[str, Any], tasks: Sequence[Task], size: Size, *, pr
         framing=framing(tasks, config.get("framing")),
         **{change: build(config[change]) for change in CHANGES},
         seed=config["seed"],
-        cache=build(config["cache"]),
+        cache=_cache(config),
         buckets=config.get("buckets"),
         group=config["batch"] * processes,
     )
+
+
+def _cache(config: Mapping[str, Any]) -> Cache | None:
+    """Where shards behind addresses are kept."""
+    cache = build(config.get("cache"))
+    if cache is not None and not isinstance(cache, Cache):
+        raise ValueError(f"cache={cache!r} keeps nothing; write {{'type': 'shared.data.cache.Cache', 'folder': '/scratch/shards'}}")
+    return cache
 
 
 def plain_training(config: Mapping[str, Any], tasks: Sequence[Task], size: Size) -> Stream | Blend:
@@ -58,5 +67,5 @@ def validation(config: Mapping[str, Any], tasks: Sequence[Task], size: Size, *, 
         return None
     how = framing(tasks, config.get("framing"))
     fields = wanted(tasks, derive=config.get("derive"))
-    limit, cache = config["val"].get("limit"), build(config["cache"])
+    limit, cache = config["val"].get("limit"), _cache(config)
     return Indexed(config["val"]["shards"], size=size, wanted=fields, framing=how, limit=limit, lenient=lenient, cache=cache)

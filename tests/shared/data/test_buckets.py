@@ -94,7 +94,7 @@ def test_groups_stay_near_their_shards():
             assert dealt[position] // 10 in near
 
 
-@pytest.mark.parametrize("sizes", [(), ((8, 8), (8, 8)), ((0, 8),)])
+@pytest.mark.parametrize("sizes", [(), ((8, 8), (8, 8)), ((0, 8),), True, (8, 8), "8x8"])
 def test_what_is_no_size_is_refused(sizes):
     with pytest.raises(ValueError, match="are no sizes to sort pictures by; give different"):
         Buckets(COUNTS, HW, sizes=sizes, group=1)

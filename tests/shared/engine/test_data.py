@@ -93,3 +93,8 @@ def test_pretraining_sees_pictures_at_their_own_aspect_and_goes_on_where_it_was(
     assert all(torch.equal(end[name], again[name]) for name in end)
     other = load_file(train({**config, "work_dir": str(tmp_path / "other"), "buckets": None}))
     assert not all(torch.equal(end[name], other[name]) for name in end)
+
+
+def test_a_cache_that_is_none_is_a_sentence(tiny, tmp_path):
+    with pytest.raises(ValueError, match=r"cache='/scratch' keeps nothing; write \{'type'"):
+        data.training(tiny("seg", tmp_path, "cache=/scratch"), [Seg()], (64, 48))
