@@ -13,6 +13,7 @@ model = dict(type=MaskedAutoencoder)
 backbone = dict(type=ViT, size="300m", image_hw=(1024, 1024), cls=True, fixed_position=True)
 
 train = dict(shards="data/humans/photos")
+buckets = None  # ((1024, 1024), (1152, 896), (896, 1152), ...): pictures at about their own aspect, docs/training.md
 framing = "whole"
 half_body = None
 jitter = dict(type=Jitter, scale=(1.0, 2.2), degrees=0.0, shift=0.2)

@@ -11,6 +11,7 @@ lora = None  # dict(rank=16, alpha=32): the backbone stands still, and thin matr
 
 batch = 4  # pictures per process and micro-batch
 accumulate = 1  # micro-batches per iteration
+cache = None  # dict(type=Cache, folder="/scratch/shards", gigabytes=500.0): shards behind addresses are kept there, docs/scaling.md
 workers = 4  # processes that read ahead, per process
 clip = 1.0  # largest norm of the gradient; 0: as it is
 optimizer = "adamw"  # adamw, as in the papers; adamw8bit, in less memory; muon, which learns more from each picture: docs/log.md

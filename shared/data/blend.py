@@ -8,7 +8,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from shared.data.cache import Cache
 from shared.data.stream import Stream
+from shared.data.view import Size
 from shared.data.wanted import Wanted
 
 APART = 1_000_003  # between the seeds of two data sets
@@ -48,14 +50,26 @@ class Blend(Dataset):
         sources: dict(shards=..., weight=...) of each data set; without a weight it is 1.
         wanted: the fields that the model needs; every data set has some of them, together they have all.
         seed: of everything; each data set has its own from it.
+        cache: where shards behind addresses are kept.
+        buckets: as for Stream; each group of positions then is of one data set, and the shares are those of groups.
+        group: as for Stream.
         options: as for Stream.
 
     Raises:
-        ValueError: no data set, another key than those, a weight that is no share, or a field that none of them has.
+        ValueError: no data set, another key than those, a weight that is no share, a field that none of them has, or a cache
+            that is too small.
     """
 
     def __init__(
-        self, sources: Sequence[Mapping[str, Any]], *, wanted: Wanted | None = None, seed: int = 0, **options: Any
+        self,
+        sources: Sequence[Mapping[str, Any]],
+        *,
+        wanted: Wanted | None = None,
+        seed: int = 0,
+        cache: Cache | None = None,
+        buckets: Sequence[Size] | None = None,
+        group: int = 1,
+        **options: Any,
     ) -> None:
         for source in sources:
             if "shards" not in source or set(source) - {"shards", "weight"}:
@@ -63,9 +77,13 @@ class Blend(Dataset):
         self.proportions = Proportions([source.get("weight", 1) for source in sources])
         asked = wanted or Wanted({})
         partly = Wanted(asked.fields, derive=asked.derive, partly=True, optional=asked.optional)
+        self.dealt = 1 if buckets is None else group  # positions that are dealt together
+        options |= {"cache": cache, "buckets": buckets, "group": group}
         self.streams = [
             Stream(source["shards"], wanted=partly, seed=seed + k * APART, **options) for k, source in enumerate(sources)
         ]
+        if cache is not None:
+            cache.require(sum(stream.together for stream in self.streams))
         if missing := set.intersection(*(stream.shards.lacks for stream in self.streams)):
             raise ValueError(f"no sample of any data set has the field {min(missing)!r} that the task needs")
 
@@ -73,8 +91,9 @@ class Blend(Dataset):
         return 2**62  # endless; the batch sampler says where to stop
 
     def __getitem__(self, position: int) -> dict[str, Tensor]:
-        source, inner = self.proportions[position]
-        return self.streams[source][inner] | {"position": torch.tensor(position)}
+        number, slot = divmod(int(position), self.dealt)
+        source, inner = self.proportions[number]
+        return self.streams[source][inner * self.dealt + slot] | {"position": torch.tensor(position)}
 
     @property
     def samples(self) -> int:

@@ -2,6 +2,7 @@
 
     python -m shared.data.check data/people
     python -m shared.data.check "data/humans-{000..511}.tar" --quiet --pictures humans.png > humans.txt
+    python -m shared.data.check "s3://bucket/humans-{000..511}.tar" --cache /scratch/shards
 
 Tells sizes, fields and how many samples have them, what the fields hold, classes and points, and names samples that are damaged and
 pictures that look alike (shared/data/duplicates.py). Exit status: 0 when all is whole, 1 when a shard is cut off or a sample is
@@ -20,6 +21,7 @@ import numpy as np
 from tqdm import tqdm
 
 from shared.data import tarindex
+from shared.data.cache import Cache
 from shared.data.coverage import Coverage, table
 from shared.data.duplicates import Seen, dhash
 from shared.data.facts import facts
@@ -106,7 +108,7 @@ def _side(box: np.ndarray) -> np.ndarray:
 
 def report(shards: Shards, found: Found) -> str:
     """What was found, as text."""
-    many, size = len(shards), sum(path.stat().st_size for path in shards.paths)
+    many, size = len(shards), sum(shards.sizes)
     cut = [path for path in shards.paths if tarindex.load(path).cut]
     each = f"{min(shards.counts)} to {max(shards.counts)} samples each"
     lines = [
@@ -142,12 +144,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the exit status is described at the top of this file."""
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(prog="python -m shared.data.check", description=__doc__, formatter_class=raw)
-    parser.add_argument("shards", nargs="+", metavar="SHARDS", help="a folder, .tar files or a brace pattern")
+    parser.add_argument("shards", nargs="+", metavar="SHARDS", help="a folder, .tar files, addresses or a brace pattern")
+    parser.add_argument("--cache", type=Path, metavar="DIR", help="keep shards behind addresses there, up to 100 GB")
     parser.add_argument("--pictures", type=Path, metavar="OUT", help="draw samples from all over the shards: a .png or .jpg file")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     options = parser.parse_args(arguments)
     try:
-        shards = Shards(options.shards)
+        shards = Shards(options.shards, cache=None if options.cache is None else Cache(options.cache))
         found = check(shards, quiet=options.quiet)
         sys.stdout.write(report(shards, found))
         if options.pictures:

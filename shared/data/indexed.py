@@ -1,9 +1,8 @@
 """Indexed: shards -> a finite, ordered set with exact truth, for validation."""
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from itertools import islice
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +10,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from shared.data.cache import Cache
 from shared.data.fields import Sample, warp
+from shared.data.paths import Spec
 from shared.data.shards import DamagedSample, Shards
 from shared.data.stream import frame
 from shared.data.view import Size, View
@@ -38,25 +39,27 @@ class Indexed(Dataset):
     """`indexed[i]` is an `Item`; the truth is never resampled.
 
     Args:
-        shards: folder, brace pattern or list, see `Shards`.
+        shards: folder, address, brace pattern or list, see `Shards`.
         size: (H,W) of the network's input.
         wanted: the fields to score.
         framing: `whole` or `boxes`.
         limit: the first so many samples only; None: all.
         lenient: damaged samples are named and left out instead of ending everything: a long training looks at them again and again.
+        cache: where shards behind addresses are kept.
     """
 
     def __init__(
         self,
-        shards: str | Path | Sequence[str | Path],
+        shards: Spec,
         *,
         size: Size,
         wanted: Wanted,
         framing: str = "whole",
         limit: int | None = None,
         lenient: bool = False,
+        cache: Cache | None = None,
     ) -> None:
-        self.shards = Shards(shards)
+        self.shards = Shards(shards, cache=cache)
         self.size: Size = (int(size[0]), int(size[1]))
         self.wanted = wanted.over(self.shards)
         self.framing, self.lenient = framing, lenient

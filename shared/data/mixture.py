@@ -1,13 +1,15 @@
 """Mixture: shards of several data sets as one list of samples, each in the model's vocabulary."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
 
 from shared.data import tarindex
+from shared.data.cache import Cache
 from shared.data.fields import Sample
-from shared.data.paths import tar_paths
+from shared.data.paths import Named, Spec, tar_paths
+from shared.data.remote import Remote
 from shared.data.shards import NAMED, NamesDiffer, Shards
 from shared.data.wanted import Wanted, held
 
@@ -20,6 +22,8 @@ class Mixture:
     Args:
         spec: a folder, a tar file, a brace pattern or a list of those, see `Shards`.
         wanted: the fields that the model needs; a part of the shards may lack some, not all of them.
+        cache: where shards behind addresses are kept.
+        sized: `hw` will be asked for.
 
     Attributes:
         counts: samples per shard.
@@ -30,11 +34,11 @@ class Mixture:
         ValueError: no sample; or no sample with a wanted field; or a part that names nothing the model knows, or not at all.
     """
 
-    def __init__(self, spec: str | Path | Sequence[str | Path], wanted: Wanted) -> None:
+    def __init__(self, spec: Spec, wanted: Wanted, *, cache: Cache | None = None, sized: bool = False) -> None:
         try:
-            self.parts = [Shards(spec)]
+            self.parts = [Shards(spec, cache=cache, sized=sized)]
         except NamesDiffer:
-            self.parts = _apart(spec, wanted)
+            self.parts = _apart(spec, wanted, cache, sized)
         everything = set().union(*(wanted.found_in(part) for part in self.parts)) if len(self.parts) > 1 else set()
         self._wanted = [wanted.over(part, beside=everything) for part in self.parts]
         self.lacks = set.intersection(*(part.lacks for part in self._wanted))
@@ -50,9 +54,19 @@ class Mixture:
         return self.parts[part].key(inside)
 
     @property
-    def paths(self) -> list[Path]:
+    def paths(self) -> list[Path | Remote]:
         """Of the shards, in the order of `counts`."""
         return [path for part in self.parts for path in part.paths]
+
+    @property
+    def hw(self) -> np.ndarray:
+        """(N,2) H W px of the pictures, 0 0 where unknown."""
+        return np.concatenate([np.zeros((len(part), 2), np.int32) if part.hw is None else part.hw for part in self.parts])
+
+    def together(self, window: int) -> int:
+        """Bytes that the largest so many shards behind addresses have."""
+        sizes = [size for part in self.parts for path, size in zip(part.paths, part.sizes) if isinstance(path, Remote)]
+        return sum(sorted(sizes)[-window:])
 
     def where(self, i: int) -> str:
         """Sample i as sentences name it."""
@@ -70,12 +84,13 @@ class Mixture:
         return part, i - (int(self._ends[part - 1]) if part else 0)
 
 
-def _apart(spec: str | Path | Sequence[str | Path], wanted: Wanted) -> list[Shards]:
+def _apart(spec: Spec, wanted: Wanted, cache: Cache | None, sized: bool) -> list[Shards]:
     """The shards by what they call their ids; refused where some do not say."""
-    groups: dict[str, list[str | Path]] = {}
-    for path in tar_paths(spec):
-        groups.setdefault(repr(sorted(tarindex.load(path).names.items())), []).append(path)
-    parts = [Shards(paths) for paths in groups.values()]
+    groups: dict[str, list[Named]] = {}
+    paths = tar_paths(spec, cache=cache)
+    for path, index in zip(paths, tarindex.load_all(paths), strict=True):
+        groups.setdefault(repr(sorted(index.names.items())), []).append(path)
+    parts = [Shards(paths, sized=sized) for paths in groups.values()]
     for field in NAMED & wanted.fields.keys():
         for part in parts:
             if field in held(part) and field not in part.names:

@@ -5,10 +5,12 @@ consecutive shards: neighbours on disk stay near each other in time, and the mem
 """
 
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 
+T = TypeVar("T")
 KEPT = 2  # windows whose order is remembered: workers read ahead across one border at most
 
 
@@ -34,33 +36,40 @@ class Order:
         _, ends = self._pass(turn)
         window = int(np.searchsorted(ends, offset, side="right"))
         start = int(ends[window - 1]) if window else 0
-        return int(self._window(turn, window)[offset - start])
+        return int(self.members(turn, window)[offset - start])
+
+    def windows(self, turn: int) -> tuple[np.ndarray, np.ndarray]:
+        """The shards in the order of a pass, and (W,) which of them is the last of each window."""
+        return self._pass(turn)[0], self._last()
+
+    def _last(self) -> np.ndarray:
+        return np.append(np.arange(self.window, len(self.counts), self.window), len(self.counts)) - 1
 
     def _pass(self, turn: int) -> tuple[np.ndarray, np.ndarray]:
         """The shards' order in this pass, and where each window ends."""
 
         def make() -> tuple[np.ndarray, np.ndarray]:
             shards = np.random.default_rng([self.seed, turn]).permutation(len(self.counts))
-            last = np.append(np.arange(self.window, len(shards), self.window), len(shards)) - 1
-            return shards, self.counts[shards].cumsum()[last]
+            return shards, self.counts[shards].cumsum()[self._last()]
 
-        return _remember(self._passes, turn, make)
+        return remembered(self._passes, turn, make)
 
-    def _window(self, turn: int, window: int) -> np.ndarray:
-        """The samples of one window, mixed."""
+    def members(self, turn: int, window: int) -> np.ndarray:
+        """The samples of one window of a pass, mixed."""
 
         def make() -> np.ndarray:
             shards = self._pass(turn)[0][window * self.window : (window + 1) * self.window]
             members = np.concatenate([self.starts[s] + np.arange(int(self.counts[s])) for s in shards])
             return np.random.default_rng([self.seed, turn, window]).permutation(members)
 
-        return _remember(self._windows, (turn, window), make)
+        return remembered(self._windows, (turn, window), make)
 
 
-def _remember(cache: OrderedDict, key, make):
+def remembered(cache: OrderedDict[Any, T], key: Any, make: Callable[[], T], *, room: int = KEPT) -> T:
+    """What `make` gives, made once as long as it is among the latest `room`."""
     if key not in cache:
         cache[key] = make()
-        if len(cache) > KEPT:
+        if len(cache) > room:
             cache.popitem(last=False)
     return cache[key]
 

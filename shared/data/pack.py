@@ -27,6 +27,7 @@ from shared.data.sources import ccp, cihp, coco, folder, hypersim, lip, nyu, par
 from shared.data.sources.source import Command, Report, Source
 
 SOURCES = (folder, ccp, lip, cihp, parts, renders, synthhuman, hypersim, nyu, coco)
+COMMANDS: tuple[Command, ...] = tuple(command for module in SOURCES for command in module.COMMANDS)
 LISTED = 20  # skipped photos that are shown; all are in the file
 NUMBERED = "[0-9]" * 6 + "*.tar"
 
@@ -66,9 +67,22 @@ def pack(
     return Packed(shards, sum(len(tarindex.load(shard).samples) for shard in shards), sum(shard.stat().st_size for shard in shards))
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; the exit status is described at the top of this file."""
-    parser = _parser()
+def main(
+    arguments: Sequence[str] | None = None,
+    *,
+    commands: Sequence[Command] = COMMANDS,
+    prog: str = "python -m shared.data.pack",
+    about: str | None = __doc__,
+) -> int:
+    """Run the command line; the exit status is described at the top of this file.
+
+    Args:
+        arguments: words; None: those of the process.
+        commands: what can be packed.
+        prog: how the program is called.
+        about: its description.
+    """
+    parser = _parser(commands, prog, about)
     options = parser.parse_args(arguments)
     report = Report()
     try:
@@ -128,10 +142,9 @@ def _report_skipped(lines: list[str], passed_over: list[str], out: Path) -> None
     sys.stderr.write("skipped:\n" + "".join(f"  {line}\n" for line in lines[:LISTED] + more))
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(listed: Sequence[Command], prog: str, about: str | None) -> argparse.ArgumentParser:
     raw = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(prog="python -m shared.data.pack", description=__doc__, formatter_class=raw)
-    listed: list[Command] = [command for module in SOURCES for command in module.COMMANDS]
+    parser = argparse.ArgumentParser(prog=prog, description=about, formatter_class=raw)
     commands = parser.add_subparsers(title="sources", required=True, metavar=f"{{{','.join(row.name for row in listed)}}}")
     for row in listed:
         example = f"example:\n  {parser.prog} {row.name} {row.example}"

@@ -9,12 +9,14 @@ import torch
 from torch.utils.data import get_worker_info
 
 from shared.data.mixture import Mixture
+from shared.data.remote import Remote, Unreachable
 from shared.data.shards import DamagedSample
 
 log = logging.getLogger(__name__)
 SLOTS = 257  # the process itself and up to 256 workers, each with counters of its own
 RECENT, LEAST = 256, 64  # reads that are looked back upon, and how many there have to be before they are judged
 MOST = 0.5  # share of damaged ones among them that is borne
+AWAY = (FileNotFoundError, PermissionError, Unreachable)  # what a shard that is not there is told by
 PAUSES = (0.2, 2.0)  # seconds before a shard that is not there is looked for again: networks come back
 
 
@@ -55,9 +57,11 @@ class Quarantine:
 
     def take(self, index: int, error: DamagedSample) -> None:
         """Pass over a sample from now on, or its whole shard where that has gone."""
-        if isinstance(error.__cause__, FileNotFoundError) and self._gone(shard := self._shard(index)):
+        if isinstance(error.__cause__, AWAY) and self._gone(shard := self._shard(index)):
             self._lost.add(shard)
-            log.warning("shard %s has gone; its %d samples are passed over", self.shards.paths[shard], self.shards.counts[shard])
+            path = self.shards.paths[shard]
+            told = f"{error.__cause__}: it" if isinstance(path, Remote) else f"shard {path}"
+            log.warning("%s has gone; its %d samples are passed over", told, self.shards.counts[shard])
             return
         self._samples.add(index)
         log.warning("%s; the next sample takes its place", error)

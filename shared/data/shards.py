@@ -17,9 +17,11 @@ from typing import Any
 import numpy as np
 
 from shared.data import tarindex
+from shared.data.cache import Cache
 from shared.data.codec import READERS, SUFFIXES, WRITERS, check_sizes, decode, encode
 from shared.data.fields import FIELDS, MAPS, Sample
-from shared.data.paths import tar_paths
+from shared.data.paths import Spec, tar_paths
+from shared.data.remote import Remote
 
 MAX_OPEN = 128  # file descriptors held by one process
 NAMED = {name for name, field in FIELDS.items() if field.kind in {"label", "points"}}
@@ -116,31 +118,39 @@ class Shards:
     20 bytes and the key for each sample and 21 bytes for each member: 120 MB for a million samples of four members.
 
     Args:
-        spec: a folder (its `*.tar`), a tar file, a brace pattern ("x-{000..511}.tar") or a list of those.
+        spec: a folder (its `*.tar`), a tar file or address, a brace pattern ("x-{000..511}.tar") or a list of those.
+        cache: where shards behind addresses are kept; None: every read asks the server.
+        sized: `hw` will be asked for.
 
     Attributes:
         paths: the shards, in order.
         names: vocabularies that travel with the data: {"seg": class names, "keypoints": point names}.
         counts: samples per shard.
+        sizes: bytes per shard.
+        hw: (N,2) int32 H W px of the pictures by their headers, 0 0 where there is none; only if `sized`.
 
     Raises:
         FileNotFoundError: a shard does not exist.
+        OSError: a server cannot be asked.
         NamesDiffer: shards whose names disagree.
         ValueError: no shard or sample at all, a file that is no tar, or some shards name their ids and others do not.
     """
 
-    def __init__(self, spec: str | Path | Sequence[str | Path]) -> None:
-        self.paths = tar_paths(spec)
+    def __init__(self, spec: Spec, *, cache: Cache | None = None, sized: bool = False) -> None:
+        self.paths = tar_paths(spec, cache=cache)
         self.names: dict[str, list[str]] = {}
         self.counts: list[int] = []
+        self.sizes: list[int] = []
         self._field_sets: list[frozenset[str]] = []
-        self._named: dict[str, tuple[list[str] | None, Path]] = {}  # who named a field first, for the sentence
-        self._open: dict[int, _Descriptor] = {}
-        tables = []
-        for path in self.paths:
-            index = tarindex.load(path)
+        self._named: dict[str, tuple[list[str] | None, Path | Remote]] = {}  # who named a field first, for the sentence
+        self._open: dict[int, _Descriptor | Remote] = {}
+        tables, pictures = [], []
+        for path, index in zip(self.paths, tarindex.load_all(self.paths, sized=sized), strict=True):
             self._agree(index, path)
             self.counts.append(len(index.samples))
+            self.sizes.append(index.size)
+            if sized:
+                pictures.append(np.array([entry.hw for entry in index.samples], np.int32).reshape(-1, 2))
             tables.append(self._table(index.samples))
         if not sum(self.counts):
             raise ValueError(f"the shards hold no sample with a known member ({', '.join(SUFFIXES)}); first shard: {self.paths[0]}")
@@ -149,6 +159,7 @@ class Shards:
         np.cumsum(self._key_ends, out=self._key_ends)
         np.cumsum(self._member_ends, out=self._member_ends)
         self._ends = np.cumsum(self.counts)
+        self.hw = np.concatenate(pictures) if sized else None
 
     def __len__(self) -> int:
         return len(self._field_set)
@@ -210,8 +221,9 @@ class Shards:
         if file is None:
             if len(self._open) >= MAX_OPEN:
                 self._open.pop(next(iter(self._open)), None)  # closed when its last reader lets go of it
-            file = self._open[shard] = _Descriptor(self.paths[shard])
-        content = os.pread(file.number, size, int(place["offset"]))
+            path = self.paths[shard]
+            file = self._open[shard] = path if isinstance(path, Remote) else _Descriptor(path)
+        content = file.read(int(place["offset"]), size)
         if len(content) != size:
             raise ValueError(f"it ends after {len(content)} of {size} bytes; copy or pack the shard again")
         if zlib.crc32(content) != place["crc"]:
@@ -247,7 +259,7 @@ class Shards:
             np.array(places, PLACE),
         )
 
-    def _agree(self, index: tarindex.TarIndex, path: Path) -> None:
+    def _agree(self, index: tarindex.TarIndex, path: Path | Remote) -> None:
         """Merge a shard's vocabularies; an id that means one thing here and another there must never mix."""
         held = {field for entry in index.samples for field in entry.fields}
         for field in sorted(held & NAMED | index.names.keys()):
@@ -267,6 +279,9 @@ class _Descriptor:
     def __init__(self, path: Path) -> None:
         self.number = -1
         self.number = os.open(path, os.O_RDONLY)
+
+    def read(self, offset: int, size: int) -> bytes:
+        return os.pread(self.number, size, offset)
 
     def __del__(self, close=os.close) -> None:
         if self.number >= 0:

@@ -1,7 +1,6 @@
 """Stream: shards -> endless training samples. What comes at position p depends on the seed and p alone."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -10,12 +9,15 @@ from torch.utils.data import Dataset
 
 from shared.data.backdrops import NEEDS as BACKDROPS_NEED
 from shared.data.backdrops import Backdrops
+from shared.data.buckets import Buckets
+from shared.data.cache import Cache
 from shared.data.crops import Crops
 from shared.data.fields import FIELDS, Sample, warp
 from shared.data.half import HalfBody
 from shared.data.mixture import Mixture
 from shared.data.occlusion import Occlusion
 from shared.data.order import Order
+from shared.data.paths import Spec
 from shared.data.photometric import Photometric
 from shared.data.quarantine import Quarantine
 from shared.data.shards import DamagedSample
@@ -30,13 +32,13 @@ TRIES = 100  # damaged samples in a row before the stream gives up
 class Stream(Dataset):
     """Endless training samples: `stream[p]` for any p >= 0.
 
-    A sample is a dict of tensors, of one shape for all p: `image` (3,H,W) uint8, `position` () int64, and each wanted field at the
-    size of the view, unknown where the shard has none. With `crops`, `image` is one of two large views, `other` (3,H,W) the second,
-    `local` (n,3,h,w) are the small ones; each is changed by itself, and fields follow the first. A damaged sample is replaced by
-    its successor, and named once in the log.
+    A sample is a dict of tensors, of one shape for all p but with `buckets`: `image` (3,H,W) uint8, `position` () int64, and each
+    wanted field at the size of the view, unknown where the shard has none. With `crops`, `image` is one of two large views, `other`
+    (3,H,W) the second, `local` (n,3,h,w) are the small ones; each is changed by itself, and fields follow the first. A damaged
+    sample is replaced by its successor, and named once in the log.
 
     Args:
-        shards: folder, brace pattern or list, see `Shards`; their names may differ, see `Mixture`.
+        shards: folder, address, brace pattern or list, see `Shards`; their names may differ, see `Mixture`.
         size: (H,W) of the network's input.
         wanted: the fields that the model needs beside the image.
         framing: `whole`, the picture; `boxes`, the person in its box, as far as it has one.
@@ -48,14 +50,18 @@ class Stream(Dataset):
         crops: several views of what is seen so far; None: that one.
         seed: of the order and of every change.
         window: shards that are shuffled together.
+        cache: where shards behind addresses are kept; None: every read asks the server.
+        buckets: sizes (H,W) in place of `size`: each picture is seen at the one of the nearest aspect; None: all at `size`.
+        group: with buckets, so many consecutive positions have one size: the pictures of a step of all processes.
 
     Raises:
-        ValueError: no sample, or no sample with a wanted field among the first ones; half bodies without points.
+        ValueError: no sample, or no sample with a wanted field among the first ones; half bodies without points; a cache that is
+            too small.
     """
 
     def __init__(
         self,
-        shards: str | Path | Sequence[str | Path],
+        shards: Spec,
         *,
         size: Size,
         wanted: Wanted | None = None,
@@ -68,17 +74,31 @@ class Stream(Dataset):
         crops: Crops | None = None,
         seed: int = 0,
         window: int = 16,
+        cache: Cache | None = None,
+        buckets: Sequence[Size] | None = None,
+        group: int = 1,
     ) -> None:
         self.wanted = wanted or Wanted({})
         if half_body is not None and "keypoints" not in self.wanted.fields:
             raise ValueError("half_body needs a task with keypoints, which say what half of a person is; set half_body=None")
-        self.shards = Mixture(shards, self.wanted)
+        if buckets is not None and framing != "whole":
+            raise ValueError(
+                f"buckets sort pictures by their aspect, but framing={framing!r} shows parts of them; set framing=whole"
+            )
+        self.shards = Mixture(shards, self.wanted, cache=cache, sized=buckets is not None)
+        self.together = self.shards.together(window)  # bytes behind addresses that are read in any order
+        if cache is not None:
+            cache.require(self.together)
         self.size: Size = (int(size[0]), int(size[1]))
         self.framing, self.half_body, self.jitter, self.seed = framing, half_body, jitter, seed
         self.backdrops, self.photometric, self.occlusion, self.crops = backdrops, photometric, occlusion, crops
         self.kept = self.wanted.reads  # what a batch holds
         self.reads = self.kept | BACKDROPS_NEED if backdrops is not None else self.kept
-        self.order = Order(self.shards.counts, seed=seed, window=window)
+        self.order = (
+            Order(self.shards.counts, seed=seed, window=window)
+            if buckets is None
+            else Buckets(self.shards.counts, self.shards.hw, sizes=buckets, group=group, seed=seed, window=window)
+        )
         self.quarantine = Quarantine(self.shards)
 
     @property
@@ -102,7 +122,8 @@ class Stream(Dataset):
     def __getitem__(self, position: int) -> dict[str, Tensor]:
         sample = self._read(position)
         rng = np.random.default_rng([self.seed, position])
-        view = frame(sample, self.size, self.framing)
+        size = self.order.size(position) if isinstance(self.order, Buckets) else self.size
+        view = frame(sample, size, self.framing)
         if self.half_body is not None and "keypoints" in sample:
             words = self.wanted.fields["keypoints"]
             view = self.half_body(view, sample["keypoints"], words.groups if words else {}, rng)
@@ -110,7 +131,7 @@ class Stream(Dataset):
             view = strayed(self.jitter, sample, view, rng)
         first = view if self.crops is None else self.crops.large(view, _hw(sample), rng)
         seen = self._seen(sample, first, self.photometric, rng)
-        made = tensors(seen, self.wanted.fill(seen, self.size)) | {"position": torch.tensor(position)}
+        made = tensors(seen, self.wanted.fill(seen, size)) | {"position": torch.tensor(position)}
         return made if self.crops is None else made | self._parts(sample, view, position, self.crops)
 
     def _seen(self, sample: Sample, view: View, photometric: Photometric | None, rng: np.random.Generator) -> Sample:

@@ -5,6 +5,7 @@ from typing import Any
 
 from shared.build import build
 from shared.data.blend import Blend
+from shared.data.cache import Cache
 from shared.data.indexed import Indexed
 from shared.data.stream import Stream
 from shared.data.turns import Group, Pictures, Turns
@@ -33,13 +34,14 @@ def framing(tasks: Sequence[Task], given: str | None = None) -> str:
     return given or ("boxes" if tasks and all(task.framing is Framing.BOXES for task in tasks) else "whole")
 
 
-def training(config: Mapping[str, Any], tasks: Sequence[Task], size: Size, *, taught: Collection[str] = ()) -> Pictures:
+def training(
+    config: Mapping[str, Any], tasks: Sequence[Task], size: Size, *, taught: Collection[str] = (), processes: int = 1
+) -> Pictures:
     """What `train` describes, changed as `half_body`, `jitter`, `backdrops`, `photometric`, `occlusion` and `crops` say.
 
     It is the stream of its shards, a blend where they are data sets with weights, or `groups` that take turns, each with shards
-    and settings of its own.
-
-    Labels of tasks that are `taught` may be absent from all of it.
+    and settings of its own. With `buckets`, the pictures that the processes see together in a step have one of those sizes.
+    Shards behind addresses are kept where `cache` says. Labels of tasks that are `taught` may be absent from all of it.
 
     Raises:
         ValueError: shards and groups, or neither; or a group that is none.
@@ -48,15 +50,18 @@ def training(config: Mapping[str, Any], tasks: Sequence[Task], size: Size, *, ta
     if (groups is None) == (config["train"].get("shards") is None):
         raise ValueError("train needs either shards or groups of them; set the other to None")
     if groups is None:
-        return _stream(config, config["train"]["shards"], tasks, size, taught)
-    made = [_group({**config, "seed": config["seed"] + FAR * k}, group, tasks, size, taught) for k, group in enumerate(groups)]
+        return _stream(config, config["train"]["shards"], tasks, size, taught, processes)
+    seeds = [config["seed"] + FAR * k for k in range(len(groups))]
+    made = [_group({**config, "seed": seed}, group, tasks, size, taught, processes) for seed, group in zip(seeds, groups)]
     trained = {name for group in groups for name in group.get("tasks") or [task.name for task in tasks]}
     if left := [task.name for task in tasks if task.name not in trained.union(taught)]:
         raise ValueError(f"no group of data trains {', '.join(left)}; name it in the tasks of one, or leave the task out")
     return Turns(made, wanted=wanted(tasks, derive=config.get("derive"), taught=taught))
 
 
-def _stream(config: Mapping[str, Any], shards: Any, tasks: Sequence[Task], size: Size, taught: Collection[str]) -> Stream | Blend:
+def _stream(
+    config: Mapping[str, Any], shards: Any, tasks: Sequence[Task], size: Size, taught: Collection[str], processes: int
+) -> Stream | Blend:
     mixed = isinstance(shards, list | tuple) and any(isinstance(entry, Mapping) for entry in shards)
     return (Blend if mixed else Stream)(
         shards,
@@ -66,11 +71,14 @@ def _stream(config: Mapping[str, Any], shards: Any, tasks: Sequence[Task], size:
         **{change: build(config[change]) for change in CHANGES},
         crops=build(config.get("crops")),
         seed=config["seed"],
+        cache=_cache(config),
+        buckets=config.get("buckets"),
+        group=config["batch"] * processes,
     )
 
 
 def _group(
-    config: Mapping[str, Any], group: Mapping[str, Any], tasks: Sequence[Task], size: Size, taught: Collection[str]
+    config: Mapping[str, Any], group: Mapping[str, Any], tasks: Sequence[Task], size: Size, taught: Collection[str], processes: int
 ) -> Group:
     """A group of data: `shards`, and what is otherwise for it than for the run."""
     known = [task.name for task in tasks]
@@ -80,9 +88,18 @@ def _group(
     if stray := set(names) - set(known):
         raise ValueError(f"a group of data is for {', '.join(sorted(stray))}, but the tasks are {', '.join(known)}")
     height, width = group.get("image_hw", size)
-    settings = {**config, **{key: group[key] for key in ("framing", *CHANGES) if key in group}}
-    stream = _stream(settings, group["shards"], [task for task in tasks if task.name in names], (height, width), taught)
-    return Group(stream, group.get("batch", config["batch"]), group.get("weight", 1.0))
+    settings = {**config, **{key: group[key] for key in ("batch", "framing", *CHANGES) if key in group}}
+    members = [task for task in tasks if task.name in names]
+    stream = _stream(settings, group["shards"], members, (height, width), taught, processes)
+    return Group(stream, settings["batch"], group.get("weight", 1.0))
+
+
+def _cache(config: Mapping[str, Any]) -> Cache | None:
+    """Where shards behind addresses are kept."""
+    cache = build(config.get("cache"))
+    if cache is not None and not isinstance(cache, Cache):
+        raise ValueError(f"cache={cache!r} keeps nothing; write {{'type': 'shared.data.cache.Cache', 'folder': '/scratch/shards'}}")
+    return cache
 
 
 def plain_training(config: Mapping[str, Any], tasks: Sequence[Task], size: Size) -> Pictures:
@@ -91,7 +108,7 @@ def plain_training(config: Mapping[str, Any], tasks: Sequence[Task], size: Size)
     train = dict(config["train"])
     if train.get("groups"):
         train["groups"] = [{k: v for k, v in group.items() if k in ("shards", "weight", "tasks")} for group in train["groups"]]
-    return training({**config, "train": train, **dict.fromkeys((*CHANGES, "crops"))}, tasks, size, taught=taught)
+    return training({**config, "train": train, **dict.fromkeys((*CHANGES, "crops", "buckets"))}, tasks, size, taught=taught)
 
 
 def validation(config: Mapping[str, Any], tasks: Sequence[Task], size: Size, *, lenient: bool = False) -> Indexed | None:
@@ -100,5 +117,5 @@ def validation(config: Mapping[str, Any], tasks: Sequence[Task], size: Size, *, 
         return None
     how = framing(tasks, config.get("framing"))
     fields = wanted(tasks, derive=config.get("derive"))
-    limit = config["val"].get("limit")
-    return Indexed(config["val"]["shards"], size=size, wanted=fields, framing=how, limit=limit, lenient=lenient)
+    limit, cache = config["val"].get("limit"), _cache(config)
+    return Indexed(config["val"]["shards"], size=size, wanted=fields, framing=how, limit=limit, lenient=lenient, cache=cache)

@@ -38,7 +38,7 @@ from shared.weights import partial
 
 log = logging.getLogger(__name__)
 FREE = {"work_dir", "log_every", "workers", "keep", "save_every", "device", "compare", "timeout", "skips", "spike"}  # may differ
-FREE |= {"parallel", "probe"}  # the weights are the same
+FREE |= {"parallel", "probe", "cache"}  # the weights are the same
 LEAST = dict.fromkeys(("iters", "batch", "accumulate", "log_every", "save_every", "keep", "skips"), 1)
 LEAST |= dict.fromkeys(("workers", "warmup", "val_every", "preview", "clip", "spike", "timeout"), 0)
 
@@ -178,7 +178,7 @@ def _run(model: Any, description: Mapping, config: Tree, folder: Path, latest: P
     tasks: Sequence[Task] = model.tasks
     size = tuple(description["backbone"]["image_hw"])
     teachers = teaching(config.get("teacher"), model, here.device)
-    stream = data.training(config, tasks, size, taught=teachers.tasks if teachers else ())
+    stream = data.training(config, tasks, size, taught=teachers.tasks if teachers else (), processes=here.processes)
     valid = data.validation(config, tasks, size, lenient=True)
     dtype = precision_of(config["precision"], here.device)
     rule, compare, balance = config.get("balance"), config.get("compare", False), None

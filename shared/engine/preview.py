@@ -9,7 +9,6 @@ import cv2
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import default_collate
 
 from shared.data.fields import FIELDS
 from shared.data.indexed import Indexed, Item
@@ -70,8 +69,8 @@ def masked(task: Task, answer: Tensor, truth: Tensor) -> np.ndarray:
 
 @torch.inference_mode()
 def _reconstructions(model: nn.Module, stream: Pictures, device: torch.device, count: int) -> list[list[np.ndarray]]:
-    batch = default_collate([stream[position] for position in range(count)])
-    batch = {name: tensor.to(device) for name, tensor in batch.items()}
-    seen, painted = model.reconstruct(batch)  # type: ignore[operator]
-    pictures = zip(batch["image"], seen, painted, strict=True)
-    return [[x.movedim(0, -1).contiguous().cpu().numpy() for x in row] for row in pictures]
+    rows = []
+    for position in range(count):  # one by one: their sizes may differ
+        batch = {name: tensor[None].to(device) for name, tensor in stream[position].items()}
+        rows.append([batch["image"], *model.reconstruct(batch)])  # type: ignore[operator]
+    return [[x[0].movedim(0, -1).contiguous().cpu().numpy() for x in row] for row in rows]

@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from shared.data import tarindex
 from shared.data.paths import tar_paths
+from shared.data.remote import Remote
 from shared.data.shards import DamagedSample, Shards, write_shards
 from shared.infer.modes import MODES
 from shared.infer.predictor import PRECISIONS
@@ -57,7 +58,7 @@ def run() -> None:
 
 
 def label(
-    paths: Sequence[Path], out: Path, found: Sequence[Teacher], options: Options, *, rank: int = 0, processes: int = 1
+    paths: Sequence[Path | Remote], out: Path, found: Sequence[Teacher], options: Options, *, rank: int = 0, processes: int = 1
 ) -> list[str]:
     """Write `out/<number of the shard>-000000.tar` for every shard that has none yet; returns a sentence for each sample left out.
 
@@ -102,11 +103,11 @@ def _shard(out: Path, number: int) -> Path:
     return out / f"{number:06d}-000000.tar"  # the second number is that of write_shards, which always starts at 0
 
 
-def _claim(out: Path, paths: Sequence[Path], found: Sequence[Teacher], arguments: argparse.Namespace) -> None:
+def _claim(out: Path, paths: Sequence[Path | Remote], found: Sequence[Teacher], arguments: argparse.Namespace) -> None:
     """Note in the folder what makes it, or refuse one that something else made."""
     recipe = {name: value for name, value in vars(arguments).items() if name not in SAME} | {
         "checkpoint": [[teacher.name, teacher.size] for teacher in found],
-        "shards": [[path.name, path.stat().st_size] for path in paths],
+        "shards": [[path.name, tarindex.load(path).size] for path in paths],
     }
     if out.exists() and not out.is_dir():
         raise FileExistsError(f"{out} is a file; --out names a folder, so choose another name")
@@ -144,7 +145,7 @@ def _parser() -> argparse.ArgumentParser:
   python tasks/joint/label.py data/photos --checkpoint seg_1b.safetensors pose_1b.safetensors --flip --sure --out data/labelled
   torchrun --nproc_per_node 8 tasks/joint/label.py 'data/photos-{000..511}.tar' --checkpoint depth_1b.pth --out data/depth""",
     )
-    parser.add_argument("shards", nargs="+", help="folders, tar files or brace patterns; the image is needed, a box helps")
+    parser.add_argument("shards", nargs="+", help="folders, tar files, addresses, brace patterns; the image is needed, a box helps")
     parser.add_argument(
         "--checkpoint",
         nargs="+",

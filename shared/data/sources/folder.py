@@ -64,7 +64,8 @@ def photo(path: Path, *, max_side: int | None = None) -> Any:
     return image
 
 
-def _options(command: argparse.ArgumentParser) -> None:
+def add_options(command: argparse.ArgumentParser) -> None:
+    """What `pack folder` takes on its command line."""
     command.add_argument("folder", type=Path, metavar="DIR", help="searched to the bottom for photos")
     command.add_argument("--max-side", type=positive, metavar="N", help="scale larger photos down to N pixels on the longer side")
     command.add_argument("--dedupe", action="store_true", help="leave out photos that look like an earlier one")
@@ -77,5 +78,7 @@ def _source(options: argparse.Namespace, report: Report) -> Source:
 
 
 COMMANDS = (
-    Command("folder", "Pack the photos of a folder, images only.", "~/photos --out data/photos --max-side 2048", _options, _source),
+    Command(
+        "folder", "Pack the photos of a folder, images only.", "~/photos --out data/photos --max-side 2048", add_options, _source
+    ),
 )

@@ -6,23 +6,14 @@ import pickle
 import shutil
 import time
 
-import numpy as np
 import pytest
 
 from shared.data import quarantine
 from shared.data.mixture import Mixture
 from shared.data.quarantine import LEAST, RECENT, Quarantine
-from shared.data.shards import DamagedSample, Shards, write_shards
+from shared.data.shards import DamagedSample, Shards
 from shared.data.stream import Stream
 from shared.data.wanted import Wanted
-
-
-@pytest.fixture
-def many(tmp_path):
-    """Four shards of ten pictures of one grey each, from 0 to 39."""
-    pictures = [(f"{i:02d}", {"image": np.full((8, 8, 3), i, np.uint8)}) for i in range(40)]
-    write_shards(pictures, tmp_path / "many", per_shard=10)
-    return tmp_path / "many"
 
 
 @pytest.fixture

@@ -234,12 +234,6 @@ def test_shards_are_named_by_folder_file_pattern_or_list(packed):
     assert Shards([packed / "000002.tar", pattern]).counts == [1, 3, 3, 1]
 
 
-@pytest.mark.parametrize("spec", ["pipe:cat x.tar", "http://host/x.tar", "s3://bucket/{0..3}.tar", "gs://b/x.tar"])
-def test_commands_and_addresses_are_refused(spec):
-    with pytest.raises(ValueError, match="read from files only"):
-        Shards(spec)
-
-
 def test_missing_shards_are_told_in_a_sentence(tmp_path, packed):
     with pytest.raises(FileNotFoundError, match=r"2 of 5 shards do not exist, the first is .*000003\.tar"):
         Shards(f"{packed}/{{000000..000004}}.tar")
