@@ -15,6 +15,7 @@ from shared.data.half import HalfBody
 from shared.data.mixture import Mixture
 from shared.data.occlusion import Occlusion
 from shared.data.order import Order
+from shared.data.photo import UnreadablePhoto
 from shared.data.photometric import Photometric
 from shared.data.quarantine import Quarantine
 from shared.data.shards import DamagedSample
@@ -94,15 +95,7 @@ class Stream(Dataset):
         return 2**62  # endless; the batch sampler says where to stop
 
     def __getitem__(self, position: int) -> dict[str, Tensor]:
-        sample = self._read(position)
-        rng = np.random.default_rng([self.seed, position])
-        view = frame(sample, self.size, self.framing)
-        if self.half_body is not None and "keypoints" in sample:
-            words = self.wanted.fields["keypoints"]
-            view = self.half_body(view, sample["keypoints"], words.groups if words else {}, rng)
-        if self.jitter is not None:
-            view = strayed(self.jitter, sample, view, rng)
-        seen = warp(sample, view, swaps=self.wanted.swaps)
+        seen, rng = self._seen(position)
         if self.backdrops is not None:
             seen["image"] = self.backdrops(seen, rng)
             seen = {name: value for name, value in seen.items() if name in self.kept}
@@ -112,20 +105,36 @@ class Stream(Dataset):
             seen["image"] = self.occlusion(seen["image"], rng)
         return tensors(seen, self.wanted.fill(seen, self.size)) | {"position": torch.tensor(position)}
 
-    def _read(self, position: int) -> Sample:
+    def _seen(self, position: int) -> tuple[Sample, np.random.Generator]:
+        """What the view of this position shows, and where all that comes after is drawn from."""
         self.quarantine.begins(position)
         for attempt in range(TRIES):
             index = self.order[position + attempt]
             if self.quarantine.holds(index):
                 continue
+            rng = np.random.default_rng([self.seed, position])
             try:
-                sample = self.shards.read(index, only=self.reads)
+                seen = self._look(index, rng)
             except DamagedSample as error:
                 self.quarantine.take(index, error)
             else:
                 self.quarantine.judge(attempt)
-                return sample
+                return seen, rng
         raise DamagedSample(f"{TRIES} samples in a row are damaged, the last is {self.shards.key(index)!r}; pack the shards again")
+
+    def _look(self, index: int, rng: np.random.Generator) -> Sample:
+        """Sample `index` through a view of its own: the picture is decoded last, no larger than the view needs it."""
+        sample = self.shards.read(index, only=self.reads, late=("image",))
+        view = frame(sample, self.size, self.framing)
+        if self.half_body is not None and "keypoints" in sample:
+            words = self.wanted.fields["keypoints"]
+            view = self.half_body(view, sample["keypoints"], words.groups if words else {}, rng)
+        if self.jitter is not None:
+            view = strayed(self.jitter, sample, view, rng)
+        try:
+            return warp(sample, view, swaps=self.wanted.swaps)
+        except UnreadablePhoto as error:
+            raise DamagedSample(f"the image of {self.shards.where(index)} is damaged: {error}") from error
 
 
 def strayed(jitter: Jitter, sample: Sample, plain: View, rng: np.random.Generator) -> View:
@@ -168,6 +177,6 @@ def tensors(sample: Sample, unknown: Mapping[str, np.ndarray]) -> dict[str, Tens
     """Arrays -> tensors; colours and vectors channels first; `unknown` stands in for fields that are not there."""
     out = {}
     for name, value in {**unknown, **sample}.items():
-        tensor = torch.from_numpy(np.ascontiguousarray(value))
-        out[name] = tensor.movedim(-1, 0).contiguous() if FIELDS[name].kind in ("colour", "vector") else tensor
+        first = np.moveaxis(value, -1, 0) if FIELDS[name].kind in ("colour", "vector") else value
+        out[name] = torch.from_numpy(np.ascontiguousarray(first))
     return out
