@@ -65,27 +65,36 @@ class MaskedAutoencoder(nn.Module):
 
     def forward(self, image: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Normalised image (B,3,H,W), noise (B,N) -> painted patches (B,N,P), target (B,N,P), hidden (B,N) bool."""
-        tokens, grid = self.backbone.embed(image)
         kept, order = choose(noise, self.ratio)
-        latent = self.backbone.encode(keep(tokens, kept), grid, kept=kept)  # what is hidden costs nothing
-        painted = self._paint(latent, order, grid)
-        return painted, self.patchify(image), removed(order, kept.shape[1])
+        latent, grid = self._encode(image, kept)
+        return self._paint(latent, order, grid), self.patchify(image), removed(order, kept.shape[1])
 
-    def _paint(self, latent: Tensor, order: Tensor, grid: tuple[int, int]) -> Tensor:
+    def _encode(self, image: Tensor, kept: Tensor) -> tuple[Tensor, tuple[int, int]]:
+        """The kept patches (B,n) alone, (B,extra+n,D), and the grid: what is hidden costs nothing."""
+        tokens, grid = self.backbone.embed(image, kept=kept)
+        return self.backbone.encode(tokens, grid, kept=kept), grid
+
+    def _paint(self, latent: Tensor, order: Tensor, grid: tuple[int, int], *, only: Tensor | None = None) -> Tensor:
+        """All patches (B,N,P), or `only` those of indices (B,m)."""
         extra = self.backbone.extra
         tokens = self.decoder_embed(latent)
         tokens = torch.cat([tokens[:, :extra], restore(tokens[:, extra:], self.mask_token, order)], 1)
         tokens = tokens + resample(self.decoder_pos_embed, self.backbone.grid, grid)
         for block in self.decoder_blocks:
             tokens = block(tokens)
-        return self.decoder_pred(self.decoder_norm(tokens))[:, extra:]
+        tokens = tokens[:, extra:] if only is None else keep(tokens[:, extra:], only)
+        return self.decoder_pred(self.decoder_norm(tokens))
 
-    def patchify(self, image: Tensor) -> Tensor:
-        """(B,3,H,W) -> (B,N,P); a patch is ordered row, column, channel."""
+    def patchify(self, image: Tensor, *, only: Tensor | None = None) -> Tensor:
+        """(B,3,H,W) -> (B,N,P), or `only` the patches of indices (B,m); a patch is ordered row, column, channel."""
         p = self.backbone.stride
         H, W = image.shape[-2:]
         image = F.pad(image, (0, -W % p, 0, -H % p)).unflatten(3, (-1, p)).unflatten(2, (-1, p))  # (B,3,h,p,w,p)
-        return image.permute(0, 2, 4, 3, 5, 1).flatten(3).flatten(1, 2)
+        patches = image.permute(0, 2, 4, 3, 5, 1)  # (B,h,w,p,p,3)
+        if only is None:
+            return patches.flatten(3).flatten(1, 2)
+        w = patches.shape[2]
+        return patches[torch.arange(len(image), device=image.device)[:, None], only // w, only % w].flatten(2)
 
     def unpatchify(self, patches: Tensor, grid: tuple[int, int]) -> Tensor:
         """(B,N,P) -> (B,3,h*stride,w*stride)."""
@@ -96,11 +105,15 @@ class MaskedAutoencoder(nn.Module):
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Mean squared error of the hidden patches. Needs `image` uint8 (B,3,H,W) and `position` (B,)."""
         image = self.normalise(batch["image"])
-        painted, target, hidden = self(image, self._noise(batch))
+        kept, order = choose(self._noise(batch), self.ratio)
+        hidden = order.argsort(1)[:, kept.shape[1] :]  # of every picture as many
+        latent, grid = self._encode(image, kept)
+        painted, target = self._paint(latent, order, grid, only=hidden), self.patchify(image, only=hidden)
         if self.norm_pix:
-            target = (target - target.mean(2, keepdim=True)) / (target.var(2, keepdim=True) + 1e-6).sqrt()
-        error = ((painted.float() - target) ** 2).mean(2)  # (B,N)
-        return {"loss/mae/mse": (error * hidden).sum() / hidden.sum().clamp(min=1)}  # every picture hides the same number
+            target = target - target.mean(2, keepdim=True)
+            target = target / (target.square().sum(2, keepdim=True) / (target.shape[2] - 1) + 1e-6).sqrt()
+        error = (painted.float() - target) ** 2
+        return {"loss/mae/mse": error.sum() / max(error.numel(), 1)}  # of a single patch nothing is hidden
 
     @torch.no_grad()
     def reconstruct(self, batch: Batch) -> tuple[Tensor, Tensor]:

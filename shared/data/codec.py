@@ -80,6 +80,7 @@ def decode(suffix: str, content: bytes, *, late: Collection[str] = ()) -> dict[s
     Raises:
         ValueError: the content is damaged, too large or not of the field's shape and type.
     """
+    fields: dict[str, Any]
     if suffix == "json":
         fields = listing.fields(content, without=WRITERS)
     elif suffix in READERS:
