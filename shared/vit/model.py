@@ -102,7 +102,7 @@ class ViT(nn.Module):
     def embed(self, image: Tensor, *, kept: Tensor | None = None) -> tuple[Tensor, tuple[int, int]]:
         """Patches, or windows of them, without the tokens in front: (B,3,H,W) -> ((B,N,D), (h,w)). A table's positions are in.
 
-        `kept`, (B,n) indices of patches, row by row: these alone, (B,n,D). The others are not computed; behind a tokenizer they are.
+        `kept`, (B,n) indices of patches, row by row: these alone, (B,n,D). The others are computed behind a tokenizer only.
         """
         H, W = image.shape[-2:]
         if not self.patch_padding:

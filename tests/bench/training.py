@@ -1,7 +1,7 @@
 """Training steps of equal models, ours and others', and how long each takes.
 
-`plain` is what is written in an afternoon: timm's blocks, torch's AdamW as it comes, autocast, clipping; nothing of ours is in it but
-the loss' meaning. Letters: B batch, N patches, n kept.
+`plain` is what is written in an afternoon: timm's blocks, torch's AdamW as it comes, autocast, clipping; nothing of ours is in it
+but the table of positions. Letters: B batch, N patches, n kept.
 """
 
 import statistics
