@@ -1,7 +1,16 @@
-"""A compiled training step learns what a plain one learns, and leaves no trace in names, copies and checkpoints."""
+"""A compiled training step learns what a plain one learns, and leaves no trace in names, copies and checkpoints.
+
+Run as a script, this file is one of two processes that train: python test_compiled.py CONFIG, with the environment of torchrun.
+"""
 
 import copy
+import json
+import os
 import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -84,6 +93,32 @@ def test_a_compiled_run_with_averages_ends_with_the_same_weights(tiny, tmp_path)
         torch.testing.assert_close(tensor, weights[1][name], atol=1e-5, rtol=0)
 
 
+def together(config: dict, path: Path) -> dict[str, torch.Tensor]:
+    """The weights that two processes end with."""
+    path.write_text(json.dumps(config))
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(probe.getsockname()[1]), "WORLD_SIZE": "2"}
+    command = [sys.executable, __file__, str(path)]
+    jobs = [subprocess.Popen(command, env={**os.environ, **place, "RANK": r, "LOCAL_RANK": r}) for r in ("0", "1")]
+    assert [job.wait(timeout=280) for job in jobs] == [0, 0]
+    return read(Path(config["work_dir"]) / "model.safetensors").tensors
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.skipif(not any(map(shutil.which, ("g++", "clang++"))), reason="inductor has no C++ compiler here")
+@pytest.mark.parametrize("way", ["ddp", "fsdp2"])
+def test_processes_that_compile_end_with_the_same_weights(tiny, tmp_path, way):
+    plain, compiled = (
+        together(tiny("seg", tmp_path / how, "iters=2", f"parallel={way}", f"compile={how}"), tmp_path / f"{how}.json")
+        for how in ("False", "True")
+    )
+    assert plain.keys() == compiled.keys()
+    for name, tensor in plain.items():
+        torch.testing.assert_close(tensor, compiled[name], atol=1e-4, rtol=0)
+
+
 def test_nothing_is_compiled_unless_it_is_asked_for():
     model = made("dense")
     assert compile_parts(model, False, CPU) == compile_parts(model, None, CPU) == 0
@@ -96,3 +131,8 @@ def test_what_cannot_be_is_a_sentence(monkeypatch):
     monkeypatch.setattr(shutil, "which", lambda name: None)
     with pytest.raises(ValueError, match="install g\\+\\+"):
         compile_parts(made("dense"), True, CPU)
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    train(json.loads(Path(sys.argv[1]).read_text()))
