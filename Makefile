@@ -38,8 +38,9 @@ bench: $(INSTALLED)  ## how fast and how large: prints tables
 slow: $(INSTALLED)  ## tests that take minutes each
 	@$(ONE_THREAD) $(PYTEST) -m 'slow and not gpu' --ignore tests/bench -n $(JOBS)
 
-gpu: $(INSTALLED)  ## tests that need a CUDA device
-	@$(PYTEST) -m gpu
+gpu: $(INSTALLED)  ## tests that need a CUDA device, then a table of training speeds
+	@$(PYTEST) -m gpu --ignore tests/bench
+	@$(PYTEST) tests/bench -m gpu -s
 
 clean:  ## remove caches and .venv; runs and data stay
 	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache .import_linter_cache

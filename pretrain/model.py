@@ -69,34 +69,44 @@ class MaskedAutoencoder(nn.Module):
         nn.init.normal_(self.mask_token, std=0.02)
         self.distil = None if distil is None else Distiller(backbone, distil)
 
-    def forward(self, image: Tensor, noise: Tensor, *, ratio: float | None = None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Painted patches (B,N,P), target (B,N,P), hidden (B,N) bool and the first token (B,D), which is cls if there is one.
+    def forward(self, image: Tensor, noise: Tensor, *, ratio: float | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """Painted patches (B,N,P), target (B,N,P) and hidden (B,N) bool.
 
         Args:
             image: (B,3,H,W) normalised.
             noise: (B,N), of which the highest is hidden.
             ratio: share of hidden patches; None: that of the iteration.
         """
-        tokens, grid = self.backbone.embed(image)
         kept, order = choose(noise, self.ratio if ratio is None else ratio)
-        latent = self.backbone.encode(keep(tokens, kept), grid, kept=kept)  # what is hidden costs nothing
-        return self._paint(latent, order, grid), self.patchify(image), removed(order, kept.shape[1]), latent[:, 0]
+        latent, grid = self._encode(image, kept)
+        return self._paint(latent, order, grid), self.patchify(image), removed(order, kept.shape[1])
 
-    def _paint(self, latent: Tensor, order: Tensor, grid: tuple[int, int]) -> Tensor:
+    def _encode(self, image: Tensor, kept: Tensor) -> tuple[Tensor, tuple[int, int]]:
+        """The kept patches (B,n) alone, (B,extra+n,D), and the grid: what is hidden costs nothing."""
+        tokens, grid = self.backbone.embed(image, kept=kept)
+        return self.backbone.encode(tokens, grid, kept=kept), grid
+
+    def _paint(self, latent: Tensor, order: Tensor, grid: tuple[int, int], *, only: Tensor | None = None) -> Tensor:
+        """All patches (B,N,P), or `only` those of indices (B,m)."""
         extra = self.backbone.extra
         tokens = self.decoder_embed(latent)
         tokens = torch.cat([tokens[:, :extra], restore(tokens[:, extra:], self.mask_token, order)], 1)
         tokens = tokens + resample(self.decoder_pos_embed, self.backbone.grid, grid)
         for block in self.decoder_blocks:
             tokens = block(tokens)
-        return self.decoder_pred(self.decoder_norm(tokens))[:, extra:]
+        tokens = tokens[:, extra:] if only is None else keep(tokens[:, extra:], only)
+        return self.decoder_pred(self.decoder_norm(tokens))
 
-    def patchify(self, image: Tensor) -> Tensor:
-        """(B,3,H,W) -> (B,N,P); a patch is ordered row, column, channel."""
+    def patchify(self, image: Tensor, *, only: Tensor | None = None) -> Tensor:
+        """(B,3,H,W) -> (B,N,P), or `only` the patches of indices (B,m); a patch is ordered row, column, channel."""
         p = self.backbone.stride
         H, W = image.shape[-2:]
         image = F.pad(image, (0, -W % p, 0, -H % p)).unflatten(3, (-1, p)).unflatten(2, (-1, p))  # (B,3,h,p,w,p)
-        return image.permute(0, 2, 4, 3, 5, 1).flatten(3).flatten(1, 2)
+        patches = image.permute(0, 2, 4, 3, 5, 1)  # (B,h,w,p,p,3)
+        if only is None:
+            return patches.flatten(3).flatten(1, 2)
+        w = patches.shape[2]
+        return patches[torch.arange(len(image), device=image.device)[:, None], only // w, only % w].flatten(2)
 
     def unpatchify(self, patches: Tensor, grid: tuple[int, int]) -> Tensor:
         """(B,N,P) -> (B,3,h*stride,w*stride)."""
@@ -112,15 +122,18 @@ class MaskedAutoencoder(nn.Module):
         if self.distil is not None and "other" not in batch:
             raise ValueError("distillation compares views of one picture; set crops={'type': 'shared.data.crops.Crops'}")
         image = self.normalise(torch.cat([batch["image"], batch["other"]]) if self.distil is not None else batch["image"])
-        noise = self._noise(batch, self.ratio, views=len(image) // len(batch["image"]))
-        painted, target, hidden, cls = self(image, noise)
+        kept, order = choose(self._noise(batch, self.ratio, views=len(image) // len(batch["image"])), self.ratio)
+        hidden = order.argsort(1)[:, kept.shape[1] :]  # of every picture as many
+        latent, grid = self._encode(image, kept)
+        painted, target = self._paint(latent, order, grid, only=hidden), self.patchify(image, only=hidden)
         if self.norm_pix:
-            target = (target - target.mean(2, keepdim=True)) / (target.var(2, keepdim=True) + 1e-6).sqrt()
-        error = ((painted.float() - target) ** 2).mean(2)  # (B,N)
-        found = {"loss/mae/mse": (error * hidden).sum() / hidden.sum().clamp(min=1)}  # every picture hides the same number
+            target = target - target.mean(2, keepdim=True)
+            target = target / (target.square().sum(2, keepdim=True) / (target.shape[2] - 1) + 1e-6).sqrt()
+        error = (painted.float() - target) ** 2
+        found = {"loss/mae/mse": error.sum() / max(error.numel(), 1)}  # of a single patch nothing is hidden
         if self.distil is not None:
             parts = self.normalise(batch["local"].transpose(0, 1).flatten(0, 1))
-            found |= self.distil(image, cls, cls_of(self.backbone, parts))
+            found |= self.distil(image, latent[:, 0], cls_of(self.backbone, parts))
         return found
 
     def begin(self, done: int, total: int) -> None:
@@ -148,7 +161,7 @@ class MaskedAutoencoder(nn.Module):
         Of a range of shares, the middle is hidden: pictures of one run can be compared.
         """
         image, ratio = self.normalise(batch["image"]), sum(self.ratios) / 2
-        painted, target, hidden, _ = self(image, self._noise(batch, ratio), ratio=ratio)
+        painted, target, hidden = self(image, self._noise(batch, ratio), ratio=ratio)
         if self.norm_pix:  # each painted patch is relative to its own mean and deviation, which only the truth knows
             painted = painted * (target.var(2, keepdim=True) + 1e-6).sqrt() + target.mean(2, keepdim=True)
         H, W = image.shape[-2:]

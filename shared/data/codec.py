@@ -24,7 +24,7 @@ import math
 import struct
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import partial
 from typing import IO, Any
 
@@ -33,6 +33,7 @@ from numpy.lib import format as npy
 from PIL import Image
 
 from shared.data import listing
+from shared.data.encoded import Encoded
 from shared.data.fields import FIELDS, MAPS
 from shared.data.photo import MAX_PIXELS, photo_header, photo_size, read_photo
 
@@ -73,17 +74,18 @@ def encode(sample: Mapping[str, Any]) -> dict[str, bytes]:
     return members
 
 
-def decode(suffix: str, content: bytes) -> dict[str, np.ndarray]:
-    """Turn one tar member into the fields it holds; a suffix that no field uses gives none.
+def decode(suffix: str, content: bytes, *, late: Collection[str] = ()) -> dict[str, Any]:
+    """Turn one tar member into the fields it holds; a suffix that no field uses gives none. Photos that are `late` stay `Encoded`.
 
     Raises:
         ValueError: the content is damaged, too large or not of the field's shape and type.
     """
+    fields: dict[str, Any]
     if suffix == "json":
         fields = listing.fields(content, without=WRITERS)
     elif suffix in READERS:
         name, read = READERS[suffix]
-        fields = {name: read(content)}
+        fields = {name: Encoded(content) if name in late else read(content)}
     else:
         return {}
     for name, array in fields.items():

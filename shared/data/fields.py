@@ -3,13 +3,14 @@
 A sample is a `dict[str, Array]`; docs/conventions.md has this table with units in words.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 
+from shared.data.encoded import Encoded
 from shared.data.view import View
 
 Sample = dict[str, np.ndarray]
@@ -56,35 +57,49 @@ def warp(sample: Sample, view: View, *, swaps: Mapping[str, np.ndarray] = Mappin
     return {name: _MOVE[FIELDS[name].kind](name, value, view, swaps.get(name)) for name, value in sample.items() if name in FIELDS}
 
 
-def _move_image(name: str, image: np.ndarray, view: View, swap: np.ndarray | None) -> np.ndarray:
+def _move_image(name: str, image: np.ndarray | Encoded, view: View, swap: np.ndarray | None) -> np.ndarray:
     moved, there = _means(image, view)
-    return cv2.bitwise_and(moved, moved, mask=there)
+    return moved if there is None else cv2.bitwise_and(moved, moved, mask=there)
 
 
 def _move_share(name: str, share: np.ndarray, view: View, swap: np.ndarray | None) -> np.ndarray:
     """Means, because half of two pixels covered is a pixel half covered; one with an unknown part is unknown."""
     moved, there = _means(share, view)
-    return np.where(there, moved, share.dtype.type(FIELDS[name].unknown))
+    return moved if there is None else np.where(there, moved, share.dtype.type(FIELDS[name].unknown))
 
 
-def _means(image: np.ndarray, view: View) -> tuple[np.ndarray, np.ndarray]:
-    """What lies under each pixel of the view, and (H,W) 255 where the picture is, 0 beyond it."""
-    factor = int(1 / max(view.scale, 1e-6))
-    if factor < 2:
-        return _between(image, view)
-    # Shrunk by averages first: sampling a 4K photo at every fourth pixel would alias.
-    h, w = (max(1, n // factor) for n in image.shape[:2])
-    ratio = np.array([image.shape[1] / w, image.shape[0] / h])
-    linear = view.matrix[:, :2] * ratio  # small (x,y) -> view, through source = ratio * (small + .5) - .5
-    smaller = View(np.c_[linear, view.to_view(ratio / 2 - 0.5)], view.size, view.flip)
-    return _between(cv2.resize(image, (w, h), interpolation=cv2.INTER_AREA), smaller)
+def _means(image: np.ndarray | Encoded, view: View) -> tuple[np.ndarray, np.ndarray | None]:
+    """What lies under each pixel of the view, and (H,W) 255 where the picture is, 0 beyond it; None: it is everywhere.
 
-
-def _between(image: np.ndarray, view: View) -> tuple[np.ndarray, np.ndarray]:
-    """Bilinear, but the picture's own border does not fade into what lies beyond it: labels end there at once, too."""
+    Shrunk by averages first, as sampling a 4K photo at every fourth pixel would alias; a photo's decoder may begin with that. Then
+    bilinear, but the picture's own border does not fade into what lies beyond it: labels end there at once, too.
+    """
+    factor = max(1, int(1 / max(view.scale, 1e-6)))
     H, W = view.size
-    moved = cv2.warpAffine(image, view.matrix, (W, H), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return moved, _sample(np.full(image.shape[:2], 255, np.uint8), view, cv2.INTER_NEAREST, 0)
+    corners = view.to_source(np.array([[0, 0], [W - 1, 0], [0, H - 1], [W - 1, H - 1]]))
+    rows = 8 * factor * max(1, -(-int(corners[:, 1].max() + 2 * factor) // (8 * factor)))  # as far down as the view looks
+    pixels, by = image.decoded(factor, rows=rows if rows < image.shape[0] else None) if isinstance(image, Encoded) else (image, 1)
+    covered = (by * pixels.shape[0], by * pixels.shape[1])  # pixels of the picture, and fewer than `by` beyond its edge
+    h, w = (max(1, n // factor) for n in covered)
+    if (h, w) != pixels.shape[:2]:
+        pixels = cv2.resize(pixels, (w, h), interpolation=cv2.INTER_AREA)
+    matrix, size = _of_shrunk(view, covered, (h, w)).matrix, view.size[::-1]
+    moved = cv2.warpAffine(pixels, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    inside = (corners >= 0).all() and (corners <= (image.shape[1] - 1, image.shape[0] - 1)).all()
+    return moved, None if inside else _there(image.shape[:2], factor, view)
+
+
+def _there(hw: Sequence[int], factor: int, view: View) -> np.ndarray:
+    """(H,W) of the view, 255 where a picture of `hw`, shrunk by `factor`, lies."""
+    grid = [max(1, n // factor) for n in hw]
+    return _sample(np.full(grid, 255, np.uint8), _of_shrunk(view, hw, grid), cv2.INTER_NEAREST, 0)
+
+
+def _of_shrunk(view: View, hw: Sequence[int], grid: Sequence[int]) -> View:
+    """The view of a picture whose (H,W) pixels were shrunk to `grid`."""
+    ratio = np.array([hw[1] / grid[1], hw[0] / grid[0]])
+    linear = view.matrix[:, :2] * ratio  # small (x,y) -> view, through source = ratio * (small + .5) - .5
+    return View(np.c_[linear, view.to_view(ratio / 2 - 0.5)], view.size, view.flip)
 
 
 def _move_labels(name: str, labels: np.ndarray, view: View, swap: np.ndarray | None) -> np.ndarray:

@@ -73,10 +73,10 @@ class Mixture:
         part, inside = self._place(i)
         return self.parts[part].where(inside)
 
-    def read(self, i: int, *, only: Collection[str]) -> Sample:
+    def read(self, i: int, *, only: Collection[str], late: Collection[str] = ()) -> Sample:
         """Sample i in the model's vocabulary; see `Wanted.read`."""
         part, inside = self._place(i)
-        return self._wanted[part].read(self.parts[part], inside, only=only)
+        return self._wanted[part].read(self.parts[part], inside, only=only, late=late)
 
     def _place(self, i: int) -> tuple[int, int]:
         """Which part, and which sample of it."""

@@ -11,15 +11,19 @@ import os
 import threading
 import warnings
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 from PIL import Image
 from PIL.TiffImagePlugin import TiffImageFile
+
+from shared.data import jpeg
+from shared.data.unreadable import called, sentence
 
 # Compared in lower case.
 PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif", ".jp2"})
@@ -27,15 +31,14 @@ PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".png", ".webp", ".bmp", ".
 FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF", "JPEG2000")
 MAX_PIXELS = 400_000_000  # 1.2 GB as uint8 RGB
 ORIENTATION = 0x0112  # the EXIF tag; 1 is upright, 5 to 8 swap height and width
-TURN = Image.Transpose
-UPRIGHT = {
-    2: TURN.FLIP_LEFT_RIGHT,
-    3: TURN.ROTATE_180,
-    4: TURN.FLIP_TOP_BOTTOM,
-    5: TURN.TRANSPOSE,
-    6: TURN.ROTATE_270,
-    7: TURN.TRANSVERSE,
-    8: TURN.ROTATE_90,
+UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
+    2: lambda stored: cv2.flip(stored, 1),
+    3: lambda stored: cv2.rotate(stored, cv2.ROTATE_180),
+    4: lambda stored: cv2.flip(stored, 0),
+    5: lambda stored: cv2.transpose(stored),
+    6: lambda stored: cv2.rotate(stored, cv2.ROTATE_90_CLOCKWISE),
+    7: lambda stored: cv2.transpose(cv2.rotate(stored, cv2.ROTATE_180)),
+    8: lambda stored: cv2.rotate(stored, cv2.ROTATE_90_COUNTERCLOCKWISE),
 }
 
 # Pillow's bomb limit and Python's warning filters belong to the whole process, so one thread at a time borrows them.
@@ -75,15 +78,42 @@ def read_photo(source: Path | bytes, *, max_pixels: int = MAX_PIXELS) -> np.ndar
     Raises:
         UnreadablePhoto: the file is missing, damaged, too large or no picture.
     """
+    return read_shrunk(source, 1, max_pixels=max_pixels)[0]
+
+
+def read_shrunk(
+    source: Path | bytes, most: int, *, rows: int | None = None, max_pixels: int = MAX_PIXELS
+) -> tuple[np.ndarray, int]:
+    """Decode a photo that is to be made smaller: a JPEG is shrunk while it is decoded, which saves most of the work.
+
+    Args:
+        source: the file, or its content.
+        most: pixels of the photo, along each axis, that may become one.
+        rows: of the photo, from the top, a multiple of 8, if the others are not wanted; all come where that saves nothing.
+        max_pixels: as for `read_photo`.
+
+    Returns:
+        uint8 RGB (h, w, 3), upright, and by how much it is shrunk, 1, 2, 4 or 8: pixel k is the mean of the photo's pixels k * by
+        to k * by + by - 1, of which those at the right and lower edge may lie beyond it.
+    """
     with _opened(source) as image:
         _refuse_large(source, image.size, max_pixels)
         try:
-            image.load()
-            rgb = _as_rgb(image)
-            turn = UPRIGHT.get(_orientation(image))
-            return np.array(rgb if turn is None else rgb.transpose(turn))
+            pixels, by = None, 1
+            if image.format in ("JPEG", "MPO") and image.mode in ("RGB", "L"):
+                upright = _orientation(image) == 1
+                by = jpeg.shrinking(image.size, most, upright=upright)
+                content = source if isinstance(source, bytes) else Path(source).read_bytes()
+                some = jpeg.top(content, rows) if rows and upright else content
+                pixels = jpeg.pixels(some, by)
+                if pixels is not None and rows and some is not content:
+                    pixels = pixels[: rows // by]
+            if pixels is None:  # no JPEG, or a damaged one, of which Pillow says what is wrong
+                image.load()  # which turns a TIFF by itself, and forgets its orientation
+                pixels, by = np.array(_as_rgb(image)), 1
+            return UPRIGHT.get(_orientation(image), np.asarray)(pixels), by
         except Exception as error:  # Pillow raises nearly everything on damaged files, SyntaxError and struct.error included
-            raise UnreadablePhoto(_sentence(source, error)) from error
+            raise UnreadablePhoto(sentence(source, error)) from error
 
 
 def photo_size(source: Path | bytes) -> tuple[int, int]:
@@ -218,7 +248,7 @@ def _opened(source: Path | bytes) -> Iterator[Image.Image]:
         try:
             image = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=_formats())
         except Exception as error:  # see read_photo
-            raise UnreadablePhoto(_sentence(source, error)) from error
+            raise UnreadablePhoto(sentence(source, error)) from error
         finally:
             Image.MAX_IMAGE_PIXELS = limit
     with image:
@@ -255,46 +285,6 @@ def _refuse_large(source: Path | bytes, size_wh: tuple[int, int], max_pixels: in
     width, height = size_wh
     if width * height > max_pixels:
         raise UnreadablePhoto(
-            f"{_called(source)} says it has {height} x {width} pixels, more than the {max_pixels:,} allowed; "
+            f"{called(source)} says it has {height} x {width} pixels, more than the {max_pixels:,} allowed; "
             "scale it down, or pass a larger max_pixels if you trust it"
         )
-
-
-def _called(source: Path | bytes) -> str:
-    return f"a photo of {len(source)} bytes" if isinstance(source, bytes) else str(source)
-
-
-def _sentence(source: Path | bytes, error: Exception) -> str:
-    """Say what an unreadable file is instead of a photo, and what to do about it."""
-    called = _called(source)
-    if isinstance(source, bytes):
-        head, size = source[:512], len(source)
-    elif not os.path.lexists(source):
-        return f"{called} does not exist; check the path"
-    else:
-        try:
-            with open(source, "rb") as file:
-                head, size = file.read(512), os.path.getsize(source)
-        except OSError as reason:
-            return f"{called} cannot be opened ({reason.strerror}); check that it is a file and that you may read it"
-    return f"{called} {_looks(head, size, error)}"
-
-
-def _looks(head: bytes, size: int, error: Exception) -> str:
-    """The predicate of the sentence, judged from the first bytes."""
-    start = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    known = (b"\xff\xd8", b"\x89png", b"gif8", b"bm", b"ii*\x00", b"mm\x00*")
-    if size == 0:
-        return "is empty; copy or download it again"
-    if start.startswith(b"version https://git-lfs"):
-        return "is a git-lfs pointer, not a photo; run `git lfs pull` to fetch the photo"
-    if start.startswith((b"<!doctype html", b"<html", b"<head", b"<?xml", b"<svg")):
-        return "is a web page or other markup, not a photo; the download went wrong, fetch it again"
-    if head[4:8] == b"ftyp" and head[8:12] in {b"heic", b"heix", b"mif1", b"msf1", b"hevc"}:
-        return "is a HEIC photo, which Pillow cannot read; convert it to JPEG or PNG"
-    if all(byte >= 32 or byte in b"\t\r\n" for byte in head):
-        return "is text, not a photo; check what was saved under this name"
-    if start.startswith(known) or head[8:12] in {b"WEBP", b"avif"}:
-        reason = str(error).strip(".") or type(error).__name__
-        return f"is a damaged or unsupported picture of {size} bytes ({reason}); copy it again or convert it to PNG"
-    return "is not a picture in a known format; convert it to JPEG or PNG"

@@ -180,12 +180,13 @@ class Shards:
         self._span(self._key_ends, i)
         return set(self._field_sets[self._field_set[i]])
 
-    def read(self, i: int, only: Collection[str] | None = None) -> Sample:
+    def read(self, i: int, only: Collection[str] | None = None, *, late: Collection[str] = ()) -> Sample:
         """Read and check sample i.
 
         Args:
             i: 0 to len - 1.
             only: the fields wanted; others are not even read. One that the sample lacks is absent from the answer.
+            late: photos that are not decoded yet, but are `Encoded`.
 
         Raises:
             DamagedSample: a checksum or a decoder disagrees.
@@ -199,7 +200,7 @@ class Shards:
             if (only is not None and holds.isdisjoint(only)) or not holds.isdisjoint(sample):
                 continue
             try:
-                fields = decode(suffix, self._content(i, place))
+                fields = decode(suffix, self._content(i, place), late=late)
             except (ValueError, OSError) as error:
                 raise DamagedSample(f"member .{suffix} of {called} is damaged: {error}") from error
             sample.update((name, array) for name, array in fields.items() if only is None or name in only)

@@ -18,6 +18,7 @@ from shared.data.mixture import Mixture
 from shared.data.occlusion import Occlusion
 from shared.data.order import Order
 from shared.data.paths import Spec
+from shared.data.photo import UnreadablePhoto
 from shared.data.photometric import Photometric
 from shared.data.quarantine import Quarantine
 from shared.data.shards import DamagedSample
@@ -120,7 +121,23 @@ class Stream(Dataset):
         return 2**62  # endless; the batch sampler says where to stop
 
     def __getitem__(self, position: int) -> dict[str, Tensor]:
-        sample = self._read(position)
+        self.quarantine.begins(position)
+        for attempt in range(TRIES):
+            index = self.order[position + attempt]
+            if self.quarantine.holds(index):
+                continue
+            try:
+                made = self._made(index, position)
+            except DamagedSample as error:
+                self.quarantine.take(index, error)
+            else:
+                self.quarantine.judge(attempt)
+                return made
+        raise DamagedSample(f"{TRIES} samples in a row are damaged, the last is {self.shards.key(index)!r}; pack the shards again")
+
+    def _made(self, index: int, position: int) -> dict[str, Tensor]:
+        """Sample `index` through the view of a position: the picture is decoded last, no larger than that view needs it."""
+        sample = self.shards.read(index, only=self.reads, late=("image",) if self.crops is None else ())
         rng = np.random.default_rng([self.seed, position])
         size = self.order.size(position) if isinstance(self.order, Buckets) else self.size
         view = frame(sample, size, self.framing)
@@ -130,12 +147,15 @@ class Stream(Dataset):
         if self.jitter is not None:
             view = strayed(self.jitter, sample, view, rng)
         first = view if self.crops is None else self.crops.large(view, _hw(sample), rng)
-        seen = self._seen(sample, first, self.photometric, rng)
+        try:
+            seen = self._seen(sample, first, self.photometric, rng)
+        except UnreadablePhoto as error:
+            raise DamagedSample(f"the image of {self.shards.where(index)} is damaged: {error}") from error
         made = tensors(seen, self.wanted.fill(seen, size)) | {"position": torch.tensor(position)}
         return made if self.crops is None else made | self._parts(sample, view, position, self.crops)
 
     def _seen(self, sample: Sample, view: View, photometric: Photometric | None, rng: np.random.Generator) -> Sample:
-        """The sample as a view sees it, in other colours, in another place, partly covered."""
+        """The sample as a view sees it, in another place, in other colours, partly covered."""
         seen = warp(sample, view, swaps=self.wanted.swaps)
         if self.backdrops is not None:
             seen["image"] = self.backdrops(seen, rng)
@@ -156,21 +176,6 @@ class Stream(Dataset):
             image = self._seen(sample, part(view, _hw(sample), rng), colours, rng)["image"]
             images.append(torch.from_numpy(np.ascontiguousarray(image)).movedim(-1, 0).contiguous())
         return {"other": images[0], "local": torch.stack(images[1:])}
-
-    def _read(self, position: int) -> Sample:
-        self.quarantine.begins(position)
-        for attempt in range(TRIES):
-            index = self.order[position + attempt]
-            if self.quarantine.holds(index):
-                continue
-            try:
-                sample = self.shards.read(index, only=self.reads)
-            except DamagedSample as error:
-                self.quarantine.take(index, error)
-            else:
-                self.quarantine.judge(attempt)
-                return sample
-        raise DamagedSample(f"{TRIES} samples in a row are damaged, the last is {self.shards.key(index)!r}; pack the shards again")
 
 
 def strayed(jitter: Jitter, sample: Sample, plain: View, rng: np.random.Generator) -> View:
@@ -217,6 +222,6 @@ def tensors(sample: Sample, unknown: Mapping[str, np.ndarray]) -> dict[str, Tens
     """Arrays -> tensors; colours and vectors channels first; `unknown` stands in for fields that are not there."""
     out = {}
     for name, value in {**unknown, **sample}.items():
-        tensor = torch.from_numpy(np.ascontiguousarray(value))
-        out[name] = tensor.movedim(-1, 0).contiguous() if FIELDS[name].kind in ("colour", "vector") else tensor
+        first = np.moveaxis(value, -1, 0) if FIELDS[name].kind in ("colour", "vector") else value
+        out[name] = torch.from_numpy(np.ascontiguousarray(first))
     return out

@@ -92,14 +92,14 @@ class Wanted:
         """Field -> permutation of its ids in a mirror image."""
         return {name: vocabulary.swap for name, vocabulary in self.fields.items() if vocabulary is not None}
 
-    def read(self, shards: Shards, i: int, *, only: Collection[str]) -> Sample:
-        """Sample i of the shards, in the model's vocabulary.
+    def read(self, shards: Shards, i: int, *, only: Collection[str], late: Collection[str] = ()) -> Sample:
+        """Sample i of the shards, in the model's vocabulary; photos that are `late` are not decoded yet, but are `Encoded`.
 
         Raises:
             DamagedSample: its bytes are not what was written, or it holds a label that nothing names, or a box of nobody.
         """
         sources = {source for name in self.derive if name in only for source in DERIVED[name][0]}
-        sample = shards.read(i, only={*only, *sources})
+        sample = shards.read(i, only={*only, *sources}, late=late)
         for name in self.derive:
             fields, compute = DERIVED[name]
             if name in only and name not in sample and sample.keys() >= set(fields):

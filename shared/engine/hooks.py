@@ -2,7 +2,6 @@
 
 import logging
 import os
-import resource
 import sys
 import time
 import zipfile
@@ -24,7 +23,7 @@ from shared import checkpoint, weights
 from shared.dense.balance import Balancer
 from shared.engine.session import Session
 from shared.engine.survive import Guard, agree
-from shared.engine.watch import Stopwatch
+from shared.engine.watch import Stopwatch, peak_gib
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +39,7 @@ class Progress(Hook):
         guard: says how large gradients are, and which steps are left out.
         watch: where the time goes.
         replaced: how many damaged samples were met so far by this process.
+        mfu: share of the devices' peak that is used at one picture per second; None: not known.
     """
 
     priority = "BELOW_NORMAL"  # before the scheduler (LOW) sets the rate of the next iteration
@@ -54,9 +54,10 @@ class Progress(Hook):
         guard: Guard,
         watch: Stopwatch,
         replaced: Callable[[], int],
+        mfu: float | None = None,
     ) -> None:
         self.every, self.images, self.folder, self.title = every, images, folder, title
-        self.guard, self.watch, self.replaced = guard, watch, replaced
+        self.guard, self.watch, self.replaced, self.mfu = guard, watch, replaced, mfu
         self._sums: dict[str, float] = {}
         self._counts: Counter[str] = Counter()  # some values are there in some iterations
         self._seen = 0
@@ -91,7 +92,9 @@ class Progress(Hook):
         speed = self._seen * self.images / (now - self._since)
         rate = max(runner.optim_wrapper.get_lr()["lr"])  # type: ignore[union-attr]
         left = (runner.max_iters - step) * (now - self._began) / (step - self._first)
-        line = f"{_losses(means)} | lr {rate:.2g} | {speed:.1f} img/s | {_seconds(phases)} | {_peak_gib():.1f} GiB"
+        used = {} if self.mfu is None else {"mfu": speed * self.mfu}
+        told = "".join(f" {name} {share:.3f}" for name, share in used.items())
+        line = f"{_losses(means)} | lr {rate:.2g} | {speed:.1f} img/s{told} | {_seconds(phases)} | {peak_gib():.1f} GiB"
         faults = {"skipped": self.guard.skipped, "damaged": self.replaced()}
         line += "".join(f" | {count} {name}" for name, count in faults.items() if count)
         if self._bar.disable:
@@ -99,7 +102,7 @@ class Progress(Hook):
             log.info("%s %d/%d %d %% | %s | ETA %s", self.title, step, runner.max_iters, share, line, _clock(left))
         else:
             self._bar.set_postfix_str(line)
-        curves = {**means, "lr": rate, "images_per_s": speed, "peak_gib": _peak_gib(), **faults}
+        curves = {**means, "lr": rate, "images_per_s": speed, "peak_gib": peak_gib(), **used, **faults}
         for name, value in {**curves, **{f"seconds/{name}": value for name, value in phases.items()}}.items():
             self._writer.add_scalar(name, value, step)
         self._sums, self._counts, self._seen, self._since = {}, Counter(), 0, now
@@ -285,13 +288,6 @@ def _losses(means: Mapping[str, float]) -> str:
 
 def _seconds(phases: Mapping[str, float]) -> str:
     return " ".join(f"{name} {seconds:.3f}" for name, seconds in phases.items()) + " s"
-
-
-def _peak_gib() -> float:
-    """Peak memory of this process: on the GPU where there is one, else resident."""
-    if torch.cuda.is_available() and torch.cuda.is_initialized():
-        return torch.cuda.max_memory_allocated() / 2**30
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
 def _clock(seconds: float) -> str:

@@ -20,7 +20,8 @@ from shared import checkpoint
 from shared.build import build, named
 from shared.data.turns import Pictures, Turns
 from shared.dense.balance import balancer
-from shared.engine import data, optim, parallel
+from shared.engine import data, mfu, optim, parallel
+from shared.engine.compiled import compile_parts
 from shared.engine.config import Tree, differences, load
 from shared.engine.course import Course, export
 from shared.engine.hooks import Balancing, Checkpoints, Preview, Progress, newest, saved
@@ -38,7 +39,7 @@ from shared.weights import partial
 
 log = logging.getLogger(__name__)
 FREE = {"work_dir", "log_every", "workers", "keep", "save_every", "device", "compare", "timeout", "skips", "spike"}  # may differ
-FREE |= {"parallel", "probe", "cache"}  # the weights are the same
+FREE |= {"parallel", "probe", "cache", "compile", "peak_tflops"}  # the weights are the same
 LEAST = dict.fromkeys(("iters", "batch", "accumulate", "log_every", "save_every", "keep", "skips"), 1)
 LEAST |= dict.fromkeys(("workers", "warmup", "val_every", "preview", "clip", "spike", "timeout"), 0)
 
@@ -202,6 +203,8 @@ def _run(model: Any, description: Mapping, config: Tree, folder: Path, latest: P
 
     hooks: list[Any] = [Balancing(balance, guard)] if balance is not None else []
     watch = Stopwatch(here.device, active=here.first)
+    compile_parts(model, config.get("compile"), here.device)
+    used = mfu.utilisation(config, here, dtype) if here.first else None
     static = balance is None and config["accumulate"] == 1  # a step without exchange, or a look at gradients, is another graph
     step = parallel.spread(Step(model, balance, teachers).to(here.device), way, here, dtype=dtype, static=static)
     rates = {key: config[key] for key in ("weight_decay", "layer_decay", "betas")}
@@ -241,7 +244,7 @@ def _run(model: Any, description: Mapping, config: Tree, folder: Path, latest: P
         ),
         param_scheduler=optim.schedule(config["schedule"], iters=config["iters"], warmup=config["warmup"]),
         default_hooks={"timer": None, "logger": None, "checkpoint": None, "sampler_seed": None},  # type: ignore[dict-item]
-        custom_hooks=hooks + _hooks(model, stream, valid, description, config, folder, here, guard, watch),
+        custom_hooks=hooks + _hooks(model, stream, valid, description, config, folder, here, guard, watch, used),
         load_from=str(latest) if latest else None,
         resume=latest is not None,
         default_scope=None,  # type: ignore[arg-type]
@@ -270,6 +273,7 @@ def _hooks(
     here: Session,
     guard: Guard,
     watch: Stopwatch,
+    used: float | None,
 ) -> list:
     hooks: list[Any] = [
         Survive(guard),
@@ -281,6 +285,7 @@ def _hooks(
             guard=guard,
             watch=watch,
             replaced=lambda: stream.replaced,
+            mfu=used,
         ),
         Checkpoints(
             every=config["save_every"],

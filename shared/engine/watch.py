@@ -1,5 +1,6 @@
 """Where the time of an iteration goes: data, forward, backward, optimiser."""
 
+import resource
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -55,3 +56,10 @@ class Stopwatch:
         for phase, start, end in self._spans:
             self._seconds[phase] += start.elapsed_time(end) / 1000
         self._spans.clear()
+
+
+def peak_gib() -> float:
+    """Peak memory of this process: on the GPU where there is one, else resident."""
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        return torch.cuda.max_memory_allocated() / 2**30
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20

@@ -103,18 +103,33 @@ class ViT(nn.Module):
         self.norm = family.norm(dim)
         self._initialise()
 
-    def embed(self, image: Tensor) -> tuple[Tensor, tuple[int, int]]:
-        """Patches, or windows of them, without the tokens in front: (B,3,H,W) -> ((B,N,D), (h,w)). A table's positions are in."""
+    def embed(self, image: Tensor, *, kept: Tensor | None = None) -> tuple[Tensor, tuple[int, int]]:
+        """Patches, or windows of them, without the tokens in front: (B,3,H,W) -> ((B,N,D), (h,w)). A table's positions are in.
+
+        `kept`, (B,n) indices of patches, row by row: these alone, (B,n,D). The others are computed behind a tokenizer only.
+        """
         H, W = image.shape[-2:]
         if not self.patch_padding:
             image = F.pad(image, (0, -W % self.stride, 0, -H % self.stride))
+            if kept is not None and self.tokenizer is None:
+                return self._embed_some(image, kept)
         patches = self.patch_embed(image)  # (B,D,h,w)
         h, w = patches.shape[-2:]
         if self.tokenizer is None:
             tokens = patches.flatten(2).transpose(1, 2)
         else:
             tokens, h, w = self.tokenizer(patches), h // EDGE, w // EDGE
-        return (tokens + self._positions((h, w))[:, self.extra :] if self.rope is None else tokens), (h, w)
+        tokens = tokens + self._positions((h, w))[:, self.extra :] if self.rope is None else tokens
+        return (tokens if kept is None else tokens.gather(1, kept[..., None].expand(-1, -1, self.dim))), (h, w)
+
+    def _embed_some(self, image: Tensor, kept: Tensor) -> tuple[Tensor, tuple[int, int]]:
+        """Cut out some patches, then the convolution is a linear layer: (B,3,H,W), (B,n) -> ((B,n,D), (h,w))."""
+        patches = image.unflatten(3, (-1, self.patch)).unflatten(2, (-1, self.patch)).permute(0, 2, 4, 1, 3, 5)  # (B,h,w,3,p,p)
+        h, w = patches.shape[1:3]
+        each = torch.arange(len(image), device=image.device)[:, None]
+        some = patches[each, kept // w, kept % w].flatten(2)  # (B,n,3*p*p)
+        tokens = F.linear(some, self.patch_embed.weight.flatten(1), self.patch_embed.bias)
+        return (tokens + self._positions((h, w))[0, self.extra :][kept] if self.rope is None else tokens), (h, w)
 
     def encode(self, tokens: Tensor, grid: tuple[int, int], *, kept: Tensor | None = None) -> Tensor:
         """Put cls and storage in front where they are, then blocks and final norm: (B,n,D) -> (B,extra+n,D).
