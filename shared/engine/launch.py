@@ -1,7 +1,6 @@
 """From a command line to a trained model: the same path for pretraining, for each task and for all of them together."""
 
 import argparse
-import json
 import logging
 import sys
 from collections.abc import Mapping, Sequence
@@ -20,11 +19,11 @@ from shared import checkpoint
 from shared.build import build, named
 from shared.data.turns import Pictures, Turns
 from shared.dense.balance import balancer
-from shared.engine import data, mfu, optim, parallel
+from shared.engine import data, mfu, optim, parallel, record
 from shared.engine.compiled import compile_parts
-from shared.engine.config import Tree, differences, load
+from shared.engine.config import Tree, load
 from shared.engine.course import Course, export
-from shared.engine.hooks import Balancing, Checkpoints, Preview, Progress, newest, saved
+from shared.engine.hooks import Balancing, Checkpoints, Preview, Progress
 from shared.engine.loop import Loader, TrainLoop
 from shared.engine.preview import draw
 from shared.engine.probe import Probe
@@ -35,11 +34,8 @@ from shared.engine.survive import Guard, Signals, Survive
 from shared.engine.teaching import teaching
 from shared.engine.watch import Stopwatch
 from shared.task import Task
-from shared.weights import partial
 
 log = logging.getLogger(__name__)
-FREE = {"work_dir", "log_every", "workers", "keep", "save_every", "device", "compare", "timeout", "skips", "spike"}  # may differ
-FREE |= {"parallel", "probe", "cache", "compile", "peak_tflops"}  # the weights are the same
 LEAST = dict.fromkeys(("iters", "batch", "accumulate", "log_every", "save_every", "keep", "skips"), 1)
 LEAST |= dict.fromkeys(("workers", "warmup", "val_every", "preview", "clip", "spike", "timeout"), 0)
 
@@ -107,7 +103,7 @@ def train(config: Tree, *, only: type[Task] | None = None) -> Path:
     with Signals() as signals, session(config["device"]) as here:
         if here.processes == 1 and here.device.type == "cpu":
             cv2.setNumThreads(1)
-        latest = _latest(folder, config, here)
+        latest = record.latest(folder, config, here)
         if latest and latest.stem == f"iter_{config['iters']}" and weights.is_file():
             if here.first:
                 log.info("%s holds a finished run of %d iterations: nothing to do; choose another work_dir= to train again",
@@ -142,39 +138,6 @@ def _check(config: Tree) -> None:
         raise ValueError(f"ema={config['ema']} is no decay; it is at least 0 (none) and less than 1, for example 0.9999")
 
 
-def _latest(folder: Path, config: Tree, here: Session) -> Path | None:
-    """The checkpoint to go on from; refuses to mix two different runs."""
-    past = folder / "config.json"
-    if not saved(folder):
-        return None
-    if past.is_file():
-        changed = differences(_fixed(json.loads(past.read_text())), _fixed(_record(config, here)))
-        if changed:
-            told = "; ".join(changed[:4]) + "; ..." * (len(changed) > 4)
-            raise ValueError(f"{folder} holds a run with other settings ({told}); choose another work_dir=, or delete that folder")
-    return newest(folder)
-
-
-def _record(config: Tree, here: Session) -> Tree:
-    """What the folder of a run keeps of its settings: as JSON gives them back."""
-    return json.loads(json.dumps({**config, "processes": here.processes}))
-
-
-def _fixed(record: Tree) -> Tree:
-    """What may not change when a run goes on; pictures may be dealt to another number of processes."""
-    fixed = {key: value for key, value in record.items() if key not in {*FREE, "batch", "processes"}}
-    batch, processes, groups = record["batch"], record.get("processes", 1), record.get("train", {}).get("groups")
-    if groups:
-        fixed["train"] = {"groups": [{**group, "batch": group.get("batch", batch) * processes} for group in groups]}
-    return fixed | {"batch * processes": batch * processes}
-
-
-def _begin(folder: Path, config: Tree, here: Session) -> None:
-    """The folder of the run, with its settings."""
-    with partial(folder / "config.json") as unfinished:
-        unfinished.write_text(json.dumps(_record(config, here), indent=1))
-
-
 def _run(model: Any, description: Mapping, config: Tree, folder: Path, latest: Path | None, here: Session, guard: Guard) -> None:
     tasks: Sequence[Task] = model.tasks
     size = tuple(description["backbone"]["image_hw"])
@@ -193,7 +156,7 @@ def _run(model: Any, description: Mapping, config: Tree, folder: Path, latest: P
     probe = Probe.of(config.get("probe"), val_every=config["val_every"], **look)
     way = parallel.way(config, here, balance)
     if here.first:
-        _begin(folder, config, here)  # now that everything the config names was found
+        record.begin(folder, config, here)  # now that everything the config names was found
 
     def validate(iteration: int) -> dict[str, float]:
         scores = {} if valid is None else score(model, valid, here, tasks=tasks, batch=config["batch"], dtype=dtype)[0]

@@ -1,0 +1,45 @@
+"""What the folder of a run keeps of its settings, and whether a run may go on there."""
+
+import json
+from pathlib import Path
+
+from shared.engine.config import Tree, differences
+from shared.engine.hooks import newest, saved
+from shared.engine.session import Session
+from shared.weights import partial
+
+FREE = {"work_dir", "log_every", "workers", "keep", "save_every", "device", "compare", "timeout", "skips", "spike"}  # may differ
+FREE |= {"parallel", "probe", "cache", "compile", "peak_tflops"}  # the weights are the same
+
+
+def latest(folder: Path, config: Tree, here: Session) -> Path | None:
+    """The checkpoint to go on from; refuses to mix two different runs."""
+    past = folder / "config.json"
+    if not saved(folder):
+        return None
+    if past.is_file():
+        changed = differences(_fixed(json.loads(past.read_text())), _fixed(_record(config, here)))
+        if changed:
+            told = "; ".join(changed[:4]) + "; ..." * (len(changed) > 4)
+            raise ValueError(f"{folder} holds a run with other settings ({told}); choose another work_dir=, or delete that folder")
+    return newest(folder)
+
+
+def _record(config: Tree, here: Session) -> Tree:
+    """What the folder of a run keeps of its settings: as JSON gives them back."""
+    return json.loads(json.dumps({**config, "processes": here.processes}))
+
+
+def _fixed(record: Tree) -> Tree:
+    """What may not change when a run goes on; pictures may be dealt to another number of processes."""
+    fixed = {key: value for key, value in record.items() if key not in {*FREE, "batch", "processes"}}
+    batch, processes, groups = record["batch"], record.get("processes", 1), record.get("train", {}).get("groups")
+    if groups:
+        fixed["train"] = {"groups": [{**group, "batch": group.get("batch", batch) * processes} for group in groups]}
+    return fixed | {"batch * processes": batch * processes}
+
+
+def begin(folder: Path, config: Tree, here: Session) -> None:
+    """The folder of the run, with its settings."""
+    with partial(folder / "config.json") as unfinished:
+        unfinished.write_text(json.dumps(_record(config, here), indent=1))
