@@ -25,6 +25,7 @@ from shared.infer.people import Finder, Given, whole
 from shared.infer.predictor import Predictor
 from shared.infer.reader import called, find
 from shared.infer.run import run
+from shared.infer.steady import steadied
 from shared.infer.writer import exr_is_there
 from shared.task import Task
 
@@ -61,6 +62,8 @@ def infer(only: type[Task] | None = None) -> None:
         _check(ask, predictor.tasks)
         if arguments.per_shard and not arguments.shards_out:
             raise ValueError("--per-shard is for --shards-out; add it, or leave --per-shard out")
+        if arguments.smooth_maps and not steadied(predictor.tasks):
+            raise ValueError("--smooth-maps is for parts, depth and normals, which this run does not answer; leave it out")
         finder = _finder(arguments, predictor, photos)
         if predictor.device.type == "cpu":
             cv2.setNumThreads(torch.get_num_threads())
@@ -70,7 +73,7 @@ def infer(only: type[Task] | None = None) -> None:
     except (ValueError, OSError) as error:
         parser.exit(2, f"error: {error}\n")
     how = {"finder": finder, "ask": ask, "render": not arguments.no_render, "smooth": arguments.smooth}
-    how |= {"gallery": arguments.gallery, "workers": arguments.workers}
+    how |= {"smooth_maps": arguments.smooth_maps, "gallery": arguments.gallery, "workers": arguments.workers}
     failed = run(predictor, photos[rank::processes], arguments.out, **how, manifest=manifest, packing=packing)
     sys.exit(1 if failed else 0)
 

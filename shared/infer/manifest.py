@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -52,8 +53,11 @@ class Manifest:
         self._append([self.line_of(found, **line)], durable=False)
 
     def add_all(self, lines: Sequence[Mapping[str, Any]]) -> None:
-        """Some more lines, on disk when this is over."""
-        self._append(lines, durable=True)
+        """The lines of all inputs that share a file, on disk when this is over. They void earlier ones about another file of that
+        name, of which a batch number, made of all their names, can be told.
+        """
+        batch = zlib.crc32("\0".join(line["name"] for line in lines).encode("utf-8", "surrogateescape"))
+        self._append([{**line, "batch": batch} for line in lines], durable=True)
 
     def line_of(
         self, found: Found, *, status: str, seconds: float, hw: Sequence[int] = (), files: Sequence[Path] = (), message: str = ""
@@ -84,7 +88,9 @@ class Manifest:
     def _earlier(self) -> list[dict[str, Any]]:
         """Lines of all processes with these settings, each with the later ones behind the earlier."""
         paths = sorted(self.folder.glob("manifest*.jsonl"))
-        return [line for path in paths for line in _lines(path) if line["run"] == self.run]
+        lines = [line for path in paths for line in _lines(path) if line["run"] == self.run]
+        last = {name: line.get("batch") for line in lines for name in line["files"]}
+        return [line for line in lines if all(last[name] == line.get("batch") for name in line["files"])]
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:

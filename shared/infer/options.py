@@ -15,12 +15,14 @@ from shared.task import Task
 def parser_of(only: type[Task] | None) -> argparse.ArgumentParser:
     """The command line of one task, or of all that a model has."""
     what = only.name if only else "joint"
+    smoothed = "" if only is not None and only.answers == "points" else " --smooth-maps"
     parser = argparse.ArgumentParser(
         description=f"Answer {only.name if only else 'all tasks of a model, in one pass of its backbone,'} for photos and videos.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog=f"""examples:
   python tasks/{what}/infer.py photo.jpg clip.mp4
   python tasks/{what}/infer.py photo.jpg --checkpoint runs/{what}/model.safetensors --out found
+  python tasks/{what}/infer.py clip.mp4{smoothed} --out answers
   torchrun --nproc_per_node 4 tasks/{what}/infer.py archive/ --out answers
   python tasks/{what}/infer.py photos-000.tar photos-001.tar --shards-out --no-render --out answers
   python tasks/{what}/infer.py holiday/ more.txt 'scans/*.png' --checkpoint model.safetensors --out answers --device cuda""",
@@ -115,6 +117,9 @@ def parser_of(only: type[Task] | None) -> argparse.ArgumentParser:
         action=argparse.BooleanOptionalAction,
         default=True,
         help="points in videos hold still when the person does (default); --no-smooth leaves each frame as it was found",
+    )
+    parser.add_argument(
+        "--smooth-maps", action="store_true", help="parts, depth and normals in videos are averaged over time, along what moves"
     )
     return parser
 

@@ -67,7 +67,7 @@ class Packing:
         if strange := sorted(there - known):
             told = f"{strange[0]}, which this command did not make with these settings"
             raise FileExistsError(f"{folder} holds {told}; choose another --out, or delete its shards")
-        whose = {name: (int(found[1]), int(found[2])) for name in there | known if (found := NUMBERED.fullmatch(name))}
+        whose = {name: (int(found[1]), int(found[2])) for name in there if (found := NUMBERED.fullmatch(name))}
         if old := sorted(name for name in there if whose[name][0] % processes == rank) if again else []:
             told = f"{old[0]}, and --again would put second answers beside those in it"
             raise FileExistsError(f"{folder} holds {told}; choose another --out, or delete its shards")

@@ -106,12 +106,12 @@ class Run:
         if not self._views(self.queue):  # nothing that could go together with others
             self.flush()
 
-    def take_video(self, found: Found, finder: Finder, *, smooth: bool) -> None:
+    def take_video(self, found: Found, finder: Finder, **smoothing: bool) -> None:
         """Answer a video, after the photos that wait."""
         self.flush()
         began = time.perf_counter()
         try:
-            wrong = watch(self.predictor, found, self.out, finder=finder, ask=self.ask, render=self.render, smooth=smooth)
+            wrong = watch(self.predictor, found, self.out, finder=finder, ask=self.ask, render=self.render, **smoothing)
         except FORGIVEN as error:
             self.fail(found, error, seconds=time.perf_counter() - began)
         else:
@@ -234,6 +234,7 @@ def run(
     ask: Ask = USUAL,
     render: bool = True,
     smooth: bool = True,
+    smooth_maps: bool = False,
     gallery: bool = False,
     manifest: Manifest | None = None,
     packing: Packing | None = None,
@@ -248,6 +249,7 @@ def run(
         ask: the formats.
         render: pictures of the answers, too.
         smooth: in videos, points are smoothed over time.
+        smooth_maps: so are parts, depth and normals.
         gallery: a page on which photos lie over their answers; videos are not in it.
         manifest: what it has is left alone, and the rest goes into it.
         packing: answers of photos go into its shards, instead of files of their own; the gallery and videos do not.
@@ -272,7 +274,7 @@ def run(
         ):
             for one in reads:
                 if is_video(one.found.path):
-                    job.take_video(one.found, finder, smooth=smooth)
+                    job.take_video(one.found, finder, smooth=smooth, smooth_maps=smooth_maps)
                 else:
                     job.take(one, finder)
             job.flush()
