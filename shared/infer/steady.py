@@ -131,18 +131,17 @@ def _difference(picture: np.ndarray, other: np.ndarray) -> np.ndarray:
 
 
 def _places(flow: np.ndarray, hw: tuple[int, ...]) -> np.ndarray | None:
-    """Where each of (H,W) pixels was, (H,W,2) x y px; None: where it is."""
+    """Where each of (H,W) pixels was, (2,H,W) float32 x and y px; None: where it is."""
     if not flow.any():
         return None
     (h, w), (H, W) = flow.shape[:2], hw
-    there = cv2.resize(flow, (W, H), interpolation=cv2.INTER_LINEAR) * np.array([W / w, H / h], np.float32)
-    there += np.stack(np.meshgrid(np.arange(W, dtype=np.float32), np.arange(H, dtype=np.float32)), -1)
-    return there
+    x, y = (cv2.resize(moved, (W, H), interpolation=cv2.INTER_LINEAR) for moved in (flow[..., 0] * (W / w), flow[..., 1] * (H / h)))
+    return np.stack([x + np.arange(W, dtype=np.float32), y + np.arange(H, dtype=np.float32)[:, None]])
 
 
 def _carried(values: np.ndarray, where: np.ndarray | None, interpolation: int) -> np.ndarray:
     """What lay at these places; beyond the border what lies at it, of which nobody will be sure."""
-    return values if where is None else cv2.remap(values, where, None, interpolation, borderMode=cv2.BORDER_REPLICATE)
+    return values if where is None else cv2.remap(values, where[0], where[1], interpolation, borderMode=cv2.BORDER_REPLICATE)
 
 
 def _line(depth: np.ndarray, last: np.ndarray, weight: np.ndarray) -> tuple[float, float]:

@@ -89,7 +89,7 @@ def outputs(out: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("more", [[], ["--shards-out", "--per-shard", "70"]], ids=["files", "shards"])
 def test_five_hundred_files_answered_by_a_process_killed_twice_are_those_of_one_run(start, tmp_path, more):
     straight, killed = tmp_path / "straight", tmp_path / "killed"

@@ -52,4 +52,3 @@ def test_memory_is_flat_over_two_thousand_photos(trained, tmp_path, record_prope
     told = f"after {EARLY} photos {early:.0f} MB, at the end {late:.0f} MB, at most {max(mb for _, mb in seen):.0f} MB"
     record_property("memory", told)
     assert late - early < MORE_MB, told
-    print(told)

@@ -156,16 +156,18 @@ def test_noise_does_not_shrink_relative_depth_in_the_long_run_and_a_new_scale_is
 def test_normals_stay_of_unit_length_probabilities_sum_to_one_and_what_is_unknown_is_what_it_is_now():
     rng, soft = np.random.default_rng(0), Seg(soft=True)
     steady = Steady([Normal(), soft, Depth(metric=True)])
-    for i in range(4):
+    for i in range(4):  # the camera pans
+        image = np.roll(GROUND, 2 * i, axis=1)
         raw = rng.random((H, W, 28), dtype=np.float32)
         metres = rng.uniform(1, 3, (H, W)).astype(np.float32)
         metres[: 10 + 10 * i] = np.nan
         told = {"normal": unit(rng.normal(size=(H, W, 3))), "seg": raw / raw.sum(-1, keepdims=True), "depth": metres}
-        held = steady(GROUND, told, seconds=i / FPS)
+        held = steady(image, told, seconds=i / FPS)
     np.testing.assert_allclose(np.linalg.norm(held["normal"], axis=-1), 1, atol=1e-5)
     np.testing.assert_allclose(held["seg"].sum(-1), 1, atol=1e-5)
-    assert held["seg"].std() < 0.7 * told["seg"].std()
+    assert held["seg"].std() < 0.75 * told["seg"].std()
     assert np.array_equal(np.isnan(held["depth"]), np.isnan(told["depth"]))
+    assert np.isfinite(held["normal"]).all()
     assert {name: value.dtype for name, value in held.items()} == {name: value.dtype for name, value in told.items()}
 
 
