@@ -20,15 +20,17 @@ from shared.formats import Ask
 from shared.infer import options
 from shared.infer.detector import Detector
 from shared.infer.manifest import Manifest
+from shared.infer.packing import PER_SHARD, Packing
 from shared.infer.people import Finder, Given, whole
 from shared.infer.predictor import Predictor
 from shared.infer.reader import called, find
 from shared.infer.run import run
+from shared.infer.steady import steadied
 from shared.infer.writer import exr_is_there
 from shared.task import Task
 
 log = logging.getLogger(__name__)
-INDIFFERENT = {"input", "out", "device", "batch", "compile", "again", "workers"}  # options that change no answer
+INDIFFERENT = {"input", "out", "device", "batch", "compile", "again", "workers", "per_shard"}  # options that change no answer
 
 
 def infer(only: type[Task] | None = None) -> None:
@@ -58,22 +60,34 @@ def infer(only: type[Task] | None = None) -> None:
             compiled=arguments.compile,
         )
         _check(ask, predictor.tasks)
+        if arguments.per_shard and not arguments.shards_out:
+            raise ValueError("--per-shard is for --shards-out; add it, or leave --per-shard out")
+        if arguments.smooth_maps and not steadied(predictor.tasks):
+            raise ValueError("--smooth-maps is for parts, depth and normals, which this run does not answer; leave it out")
         finder = _finder(arguments, predictor, photos)
         if predictor.device.type == "cpu":
             cv2.setNumThreads(torch.get_num_threads())
         arguments.out.mkdir(parents=True, exist_ok=True)
         manifest = Manifest(arguments.out, _settings(arguments), rank=rank, again=arguments.again)
+        packing = _packing(arguments, manifest, predictor.tasks, rank, processes) if arguments.shards_out else None
     except (ValueError, OSError) as error:
         parser.exit(2, f"error: {error}\n")
     how = {"finder": finder, "ask": ask, "render": not arguments.no_render, "smooth": arguments.smooth}
-    how |= {"gallery": arguments.gallery, "workers": arguments.workers}
-    failed = run(predictor, photos[rank::processes], arguments.out, **how, manifest=manifest)
+    how |= {"smooth_maps": arguments.smooth_maps, "gallery": arguments.gallery, "workers": arguments.workers}
+    failed = run(predictor, photos[rank::processes], arguments.out, **how, manifest=manifest, packing=packing)
     sys.exit(1 if failed else 0)
 
 
 def _device(name: str) -> str:
     """Under torchrun each process has a GPU of its own."""
     return f"cuda:{os.environ['LOCAL_RANK']}" if "LOCAL_RANK" in os.environ and name in ("auto", "cuda") and has_cuda() else name
+
+
+def _packing(arguments: argparse.Namespace, manifest: Manifest, tasks: Sequence[Task], rank: int, processes: int) -> Packing:
+    """The shards, which name the classes of parts as those that we read do."""
+    named = {task.field: task.vocabulary.names for task in tasks if task.vocabulary is not None and task.answers == "map"}
+    how = {"rank": rank, "processes": processes, "per_shard": arguments.per_shard or PER_SHARD, "again": arguments.again}
+    return Packing(arguments.out, manifest, names=named, **how)
 
 
 def _settings(arguments: argparse.Namespace) -> dict[str, Any]:

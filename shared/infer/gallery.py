@@ -13,6 +13,7 @@ from urllib.parse import quote
 import cv2
 import numpy as np
 
+from shared.data.photo import photo_size
 from shared.data.tarindex import atomic
 from shared.infer.writer import write
 
@@ -39,8 +40,12 @@ def make_page(folder: Path) -> Path:
         stem, _, what = path.stem.rpartition(".")
         photos.setdefault(path.parent / stem, {})[what] = path
     pairs = [_pair(folder, photo, pictures) for photo, pictures in photos.items() if PHOTO in pictures]
+    tasks = list(dict.fromkeys(what for pictures in photos.values() for what in pictures if what != PHOTO))
+    options = "".join(f"<option>{escape(task)}</option>" for task in tasks)
+    everywhere = _EVERYWHERE.format(options=options) if len(tasks) > 1 and len(pairs) > 1 else ""
+    title = f"{len(pairs)} photo{'' if len(pairs) == 1 else 's'}"
     with atomic(folder / PAGE) as file:  # several processes may write it at the same time
-        file.write(_PAGE.format(count=len(pairs), pairs="\n".join(pairs)).encode())
+        file.write(_PAGE.format(title=title, everywhere=everywhere, pairs="\n".join(pairs)).encode())
     return folder / PAGE
 
 
@@ -54,59 +59,95 @@ def _shrunk(picture: np.ndarray) -> np.ndarray:
 
 def _pair(folder: Path, photo: Path, pictures: dict[str, Path]) -> str:
     """One photo's part of the page."""
+    height, width = photo_size(pictures[PHOTO])
     at = {what: escape(quote(os.fsencode(path.relative_to(folder).as_posix()))) for what, path in pictures.items()}
     seen = at.pop(PHOTO)
     name = escape(os.fsencode(photo.relative_to(folder / PICTURES).as_posix()).decode("utf-8", "replace"))
-    choices = "".join(f'<option value="{address}">{escape(task)}</option>' for task, address in at.items())
-    return _PAIR.format(name=name, photo=seen, answer=next(iter(at.values()), seen), choices=choices)
+    options = "".join(f'<option value="{address}">{escape(task)}</option>' for task, address in at.items())
+    choice = f' <select aria-label="Answer for {name}">{options}</select>' if len(at) > 1 else ""
+    first, address = next(iter(at.items()), ("no answer", seen))
+    return _PAIR.format(name=name, photo=seen, answer=address, first=escape(first), choice=choice, width=width, height=height)
 
 
-_PAIR = """<figure style="--at: 50%">
-<figcaption><span>{name}</span> <select aria-label="Answer for {name}">{choices}</select></figcaption>
-<div class="pair">
-<img src="{photo}" alt="Photo {name}" loading="lazy">
-<img class="answer" src="{answer}" alt="Answer for {name}" loading="lazy">
-<input type="range" min="0" max="100" value="50" aria-label="How much of {name} is shown as photo">
-<span class="edge"></span>
+_PAIR = """<figure>
+<figcaption><span title="{name}">{name}</span>{choice}</figcaption>
+<div class="pair" style="--w: {width}; --h: {height}">
+<img src="{photo}" alt="Photo {name}" loading="lazy" width="{width}" height="{height}">
+<img class="answer" src="{answer}" alt="Answer for {name}" loading="lazy" width="{width}" height="{height}">
+<input type="range" min="0" max="100" step="any" value="50" aria-label="How much of {name} is shown as photo">
+<b class="edge"></b><b class="left">photo</b><b class="right">{first}</b>
 </div>
 </figure>"""
+
+_EVERYWHERE = """<label>Show everywhere <select id="everywhere"><option>as chosen</option>{options}</select></label>"""
 
 _PAGE = """<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Gallery</title>
+<title>{title}</title>
 <style>
-:root {{ color-scheme: light dark; font: 15px/1.5 system-ui, sans-serif; }}
-body {{ margin: 0 auto; padding: 1rem; max-width: 1600px; }}
-main {{ display: grid; gap: 1.5rem; grid-template-columns: repeat(auto-fill, minmax(min(100%, 30rem), 1fr)); align-items: start; }}
-figure {{ margin: 0; }}
-figcaption {{ display: flex; justify-content: space-between; gap: 1rem; margin-bottom: .3rem; }}
-figcaption span {{ overflow-wrap: anywhere; }}
-.pair {{ position: relative; }}
-.pair img {{ display: block; width: 100%; }}
-.pair .answer {{ position: absolute; inset: 0; height: 100%; clip-path: inset(0 0 0 var(--at)); }}
-.pair input {{ position: absolute; inset: 0; width: 100%; height: 100%; margin: 0; opacity: 0; cursor: ew-resize;
-  touch-action: pan-y; }}
-.edge {{ position: absolute; top: 0; bottom: 0; left: var(--at); width: 2px; margin-left: -1px; background: #fff;
-  box-shadow: 0 0 0 1px #0008; pointer-events: none; }}
-.pair input:focus-visible + .edge {{ outline: 3px solid #2a7fff; }}
+:root {{ color-scheme: light dark; --card: light-dark(#f3f3f5, #1e1f22); --quiet: light-dark(#55565c, #a4a5ab); --ring: #2a7fff;
+  font: 15px/1.45 system-ui, sans-serif; background: light-dark(#fff, #121315); }}
+body {{ margin: 0 auto; padding: 1.25rem clamp(.75rem, 3vw, 2rem) 3rem; max-width: 1800px; }}
+header {{ display: flex; flex-wrap: wrap; align-items: baseline; gap: .25rem 1.5rem; margin-bottom: 1.25rem; }}
+h1 {{ font-size: 1.35rem; margin: 0; }}
+header p {{ margin: 0; color: var(--quiet); flex: 1 1 24rem; }}
+select {{ font: inherit; padding: .15rem .3rem; }}
+main {{ display: grid; gap: 1rem; grid-template-columns: repeat(auto-fill, minmax(min(100%, 22rem), 1fr)); }}
+figure {{ margin: 0; padding: .75rem; border-radius: .6rem; background: var(--card);
+  display: flex; flex-direction: column; gap: .6rem; content-visibility: auto; contain-intrinsic-size: auto 34rem; }}
+figcaption {{ display: flex; align-items: center; justify-content: space-between; gap: .75rem; min-height: 1.9rem; }}
+figcaption span {{ overflow: hidden; overflow-wrap: anywhere;
+  display: -webkit-box; -webkit-box-orient: vertical; -webkit-line-clamp: 2; }}
+figcaption select {{ flex: none; }}
+.pair {{ position: relative; margin: auto; --at: 50%; aspect-ratio: var(--w) / var(--h);
+  width: min(100%, calc(76vh * var(--w) / var(--h)), max(calc(2px * var(--w)), 12rem)); }}
+.pair img {{ position: absolute; inset: 0; width: 100%; height: 100%; border-radius: .25rem; }}
+.pair .answer {{ clip-path: inset(0 0 0 var(--at)); }}
+.pair input {{ position: absolute; inset: 0; width: 100%; height: 100%; margin: 0; opacity: 0; appearance: none;
+  cursor: ew-resize; touch-action: pan-y; }}
+.pair input::-webkit-slider-thumb {{ appearance: none; width: 1px; height: 100%; }}
+.pair input::-moz-range-thumb {{ width: 1px; height: 100%; border: 0; }}
+.pair b {{ position: absolute; pointer-events: none; font: 600 .75rem/1.4 system-ui, sans-serif; color: #fff; }}
+.pair .left, .pair .right {{ top: .5rem; padding: .05rem .5rem; border-radius: 1rem; background: #000a; }}
+.pair .left {{ left: .5rem; }}
+.pair .right {{ right: .5rem; }}
+.pair .edge {{ top: 0; bottom: 0; left: var(--at); width: 2px; margin-left: -1px; background: #fff; box-shadow: 0 0 0 1px #0006; }}
+.pair .edge::after {{ content: ""; position: absolute; top: 50%; left: 50%; width: 1.4rem; height: 1.4rem; margin: -.7rem;
+  border-radius: 50%; background: #fff; box-shadow: 0 1px 4px #0009; }}
+.pair input:focus-visible ~ .edge::after {{ background: var(--ring); box-shadow: 0 0 0 3px #fff, 0 0 0 5px var(--ring); }}
 </style>
 </head>
 <body>
-<h1>{count} photos</h1>
-<p>Drag over a photo, or reach it with Tab and press the arrow keys: the photo is on the left, the answer on the right.</p>
+<header>
+<h1>{title}</h1>
+<p>The photo is on the left, the answer on the right: drag over a picture, or reach it with Tab and press the arrow keys.</p>
+{everywhere}
+</header>
 <main>
 {pairs}
 </main>
 <script>
+function show(figure, choice) {{
+  figure.querySelector(".answer").src = choice.value;
+  figure.querySelector(".right").textContent = choice.textContent;
+}}
 document.addEventListener("input", event => {{
-  const figure = event.target.closest("figure");
-  if (event.target.type === "range") figure.style.setProperty("--at", event.target.value + "%");
+  const pair = event.target.closest(".pair");
+  if (pair) pair.style.setProperty("--at", event.target.value + "%");
 }});
 document.addEventListener("change", event => {{
-  if (event.target.tagName === "SELECT") event.target.closest("figure").querySelector(".answer").src = event.target.value;
+  const wanted = event.target.selectedOptions?.[0];
+  if (!wanted) return;
+  if (event.target.id !== "everywhere") return show(event.target.closest("figure"), wanted);
+  for (const figure of document.querySelectorAll("figure")) {{
+    const choice = [...figure.querySelectorAll("option")].find(one => one.textContent === wanted.textContent);
+    if (!choice) continue;
+    choice.selected = true;
+    show(figure, choice);
+  }}
 }});
 </script>
 </body>

@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import os
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,23 +30,39 @@ class Manifest:
         self.folder, self.path = folder, folder / (f"manifest.{rank}.jsonl" if rank else NAME)
         told = json.dumps(settings, sort_keys=True, default=str)
         self.run = hashlib.sha256(told.encode()).hexdigest()[:16]
-        earlier = [] if again else [line for path in sorted(folder.glob("manifest*.jsonl")) for line in _lines(path)]
-        self._done = {line["name"]: line for line in earlier if line["run"] == self.run}
+        self._done = {} if again else {line["name"]: line for line in self._earlier()}
         if self.path.is_file() and not self.path.read_bytes().endswith(b"\n"):
             with self.path.open("a") as file:
                 file.write("\n")  # what is cut off stays a line of its own
 
     def has(self, found: Found) -> bool:
         """Whether an earlier run has answered this very file."""
-        line = self._done.get(found.name)
-        if line is None or line["status"] != "done" or not found.path.is_file():
-            return False
-        return line["input"] == _stamp(found.path) and all((self.folder / name).is_file() for name in line["files"])
+        return self.had(found) and found.path.is_file() and self._done[found.name]["input"] == _stamp(found.path)
 
-    def add(
+    def had(self, found: Found) -> bool:
+        """Whether an earlier run has answered a file of this name, be it another one by now."""
+        line = self._done.get(found.name)
+        return line is not None and line["status"] == "done" and all((self.folder / name).is_file() for name in line["files"])
+
+    def files(self) -> set[str]:
+        """All that runs with these settings have noted as written up to now, also other processes."""
+        return {name for line in self._earlier() for name in line["files"]}
+
+    def add(self, found: Found, **line: Any) -> None:
+        """One more line; see `line_of`."""
+        self._append([self.line_of(found, **line)], durable=False)
+
+    def add_all(self, lines: Sequence[Mapping[str, Any]]) -> None:
+        """The lines of all inputs that share a file, on disk when this is over. They void earlier ones about another file of that
+        name, of which a batch number, made of all their names, can be told.
+        """
+        batch = zlib.crc32("\0".join(line["name"] for line in lines).encode("utf-8", "surrogateescape"))
+        self._append([{**line, "batch": batch} for line in lines], durable=True)
+
+    def line_of(
         self, found: Found, *, status: str, seconds: float, hw: Sequence[int] = (), files: Sequence[Path] = (), message: str = ""
-    ) -> None:
-        """One more line.
+    ) -> dict[str, Any]:
+        """What a line says.
 
         Args:
             found: the input.
@@ -58,8 +76,21 @@ class Manifest:
         names = [path.relative_to(self.folder).as_posix() for path in files]
         line = {"name": found.name, "status": status, **size, "seconds": round(seconds, 3), "message": message, "files": names}
         stamp = _stamp(found.path) if found.path.is_file() else []
+        return {**line, "path": str(found.path), "input": stamp, "run": self.run}
+
+    def _append(self, lines: Sequence[Mapping[str, Any]], *, durable: bool) -> None:
         with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({**line, "path": str(found.path), "input": stamp, "run": self.run}) + "\n")
+            file.writelines(json.dumps(line) + "\n" for line in lines)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
+
+    def _earlier(self) -> list[dict[str, Any]]:
+        """Lines of all processes with these settings, each with the later ones behind the earlier."""
+        paths = sorted(self.folder.glob("manifest*.jsonl"))
+        lines = [line for path in paths for line in _lines(path) if line["run"] == self.run]
+        last = {name: line.get("batch") for line in lines for name in line["files"]}
+        return [line for line in lines if all(last[name] == line.get("batch") for name in line["files"])]
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:

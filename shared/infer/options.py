@@ -7,6 +7,7 @@ from pathlib import Path
 from shared.data.view import Size
 from shared.infer.detector import SCORE, TORCHVISION, USUAL
 from shared.infer.modes import MODES, ZOOM
+from shared.infer.packing import PER_SHARD
 from shared.infer.predictor import BATCH
 from shared.task import Task
 
@@ -14,13 +15,16 @@ from shared.task import Task
 def parser_of(only: type[Task] | None) -> argparse.ArgumentParser:
     """The command line of one task, or of all that a model has."""
     what = only.name if only else "joint"
+    smoothed = "" if only is not None and only.answers == "points" else " --smooth-maps"
     parser = argparse.ArgumentParser(
         description=f"Answer {only.name if only else 'all tasks of a model, in one pass of its backbone,'} for photos and videos.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog=f"""examples:
   python tasks/{what}/infer.py photo.jpg clip.mp4
   python tasks/{what}/infer.py photo.jpg --checkpoint runs/{what}/model.safetensors --out found
+  python tasks/{what}/infer.py clip.mp4{smoothed} --out answers
   torchrun --nproc_per_node 4 tasks/{what}/infer.py archive/ --out answers
+  python tasks/{what}/infer.py photos-000.tar photos-001.tar --shards-out --no-render --out answers
   python tasks/{what}/infer.py holiday/ more.txt 'scans/*.png' --checkpoint model.safetensors --out answers --device cuda""",
     )
     parser.add_argument("input", nargs="+", help="photos, videos, shards (.tar), folders (searched in depth), globs, or .txt lists")
@@ -93,6 +97,17 @@ def parser_of(only: type[Task] | None) -> argparse.ArgumentParser:
     parser.add_argument(
         "--again", action="store_true", help="answer what an earlier run has answered already, too (see manifest.jsonl)"
     )
+    parser.add_argument(
+        "--shards-out",
+        action="store_true",
+        help="answers of photos into WebDataset shards, DIR/<process>-<number>.tar, instead of files of their own",
+    )
+    parser.add_argument(
+        "--per-shard",
+        type=photos,
+        metavar="N",
+        help=f"with --shards-out: photos in a shard at most ({PER_SHARD}; 1 GiB ends it)",
+    )
     parser.add_argument("--no-render", action="store_true", help="write answers only, no pictures of them")
     parser.add_argument(
         "--gallery", action="store_true", help="also gallery.html: photos over their answers, with a slider; needs no network"
@@ -103,12 +118,22 @@ def parser_of(only: type[Task] | None) -> argparse.ArgumentParser:
         default=True,
         help="points in videos hold still when the person does (default); --no-smooth leaves each frame as it was found",
     )
+    parser.add_argument(
+        "--smooth-maps", action="store_true", help="parts, depth and normals in videos are averaged over time, along what moves"
+    )
     return parser
 
 
 def _formats(only: type[Task] | None) -> str:
     """The formats of a task, for the help."""
     return ", ".join(only.formats) if only and only.formats else "of each task those that it has, see docs/inference.md"
+
+
+def photos(text: str) -> int:
+    """`1000` -> photos."""
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of photos; write 1, 2, 3, ...")
+    return int(text)
 
 
 def threads(text: str) -> int:

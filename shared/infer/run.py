@@ -22,13 +22,13 @@ from shared.formats import About, Ask
 from shared.infer.belt import Belt, Here
 from shared.infer.gallery import PHOTO, exhibit, make_page
 from shared.infer.manifest import Manifest
+from shared.infer.packing import Packing
 from shared.infer.people import Finder, People, whole
 from shared.infer.predictor import Answers, Predictor
 from shared.infer.reader import FORGIVEN, HELD, Read, called, read_ahead, where
 from shared.infer.video import is_video
 from shared.infer.watch import watch
-from shared.infer.writer import write
-from shared.task import Task
+from shared.infer.writer import members, write
 
 log = logging.getLogger(__name__)
 USUAL = Ask()
@@ -53,6 +53,7 @@ class Written(NamedTuple):
     """What became of writing."""
 
     files: list[Path]
+    members: dict[str, memoryview]  # for a shard: suffix -> content
     wrong: Exception | None
     seconds: float  # that it took
 
@@ -72,6 +73,7 @@ class Run:
     desk: Belt
     gallery: bool = False
     manifest: Manifest | None = None
+    packing: Packing | None = None
     failed: dict[str, str] = field(default_factory=dict)
     queue: list[Waiting] = field(default_factory=list)
 
@@ -83,12 +85,14 @@ class Run:
             self.desk.call_off()
         for written in self.desk.rest():
             self._settle(*written)
+        self._seal()
 
     def take(self, read: Read, finder: Finder) -> None:
         """See who is in a photo; answer those that wait where it would be one too many."""
         began = time.perf_counter() - read.seconds
-        if read.image is None:
-            self.fail(read.found, read.wrong, seconds=read.seconds)
+        stale = None if self.packing is None else self.packing.stale(read.found)
+        if read.image is None or stale is not None:
+            self.fail(read.found, stale or read.wrong, seconds=read.seconds)
             return
         try:
             people = finder(called(read.found), read.image)
@@ -102,12 +106,12 @@ class Run:
         if not self._views(self.queue):  # nothing that could go together with others
             self.flush()
 
-    def take_video(self, found: Found, finder: Finder, *, smooth: bool) -> None:
+    def take_video(self, found: Found, finder: Finder, **smoothing: bool) -> None:
         """Answer a video, after the photos that wait."""
         self.flush()
         began = time.perf_counter()
         try:
-            wrong = watch(self.predictor, found, self.out, finder=finder, ask=self.ask, render=self.render, smooth=smooth)
+            wrong = watch(self.predictor, found, self.out, finder=finder, ask=self.ask, render=self.render, **smoothing)
         except FORGIVEN as error:
             self.fail(found, error, seconds=time.perf_counter() - began)
         else:
@@ -160,35 +164,62 @@ class Run:
 
     def _settle(self, photo: tuple[Found, tuple[int, int], float], writing: Future) -> None:
         (found, hw, seconds), written = photo, writing.result()
+        line = {"status": "done", "seconds": seconds + written.seconds, "hw": hw}
         if written.wrong is not None:
-            self.fail(found, written.wrong, seconds=seconds + written.seconds)
+            self.fail(found, written.wrong, seconds=line["seconds"])
+        elif self.packing is None:
+            self._note(found, **line, files=written.files)
         else:
-            self._note(found, status="done", seconds=seconds + written.seconds, hw=hw, files=written.files)
+            self._pack(self.packing, found, written.members, line)
+
+    def _pack(self, packing: Packing, found: Found, inside: dict[str, memoryview], line: dict[str, Any]) -> None:
+        """Put a photo's answers into a shard; it is noted when that is whole."""
+        if packing.full(inside):
+            self._seal()
+        try:
+            packing.add(found.name, inside, (found, line))
+        except OSError as error:
+            self.fail(found, error, seconds=line["seconds"])
+        else:
+            self.bar.update()
+
+    def _seal(self) -> None:
+        """Finish the shard that is open, if there is one."""
+        if self.packing is None or not self.packing.waiting:
+            return
+        packing, waiting = self.packing, self.packing.waiting
+        try:
+            packing.close([packing.manifest.line_of(found, **line, files=[packing.path]) for found, line in waiting])
+        except OSError as error:
+            self.bar.update(-len(waiting))
+            for found, line in waiting:
+                self.fail(found, error, seconds=line["seconds"])
 
     def _write(self, photo: Waiting, answers: Answers) -> Written:
         """Write what was found in a photo; in a thread of its own, so nothing of the run is changed here."""
         hw = (photo.image.shape[0], photo.image.shape[1])
         about = About(hw) if photo.people is None else About(hw, photo.people.boxes, photo.people.scores)
-        began, files, wrong = time.perf_counter(), [], None
+        began, wrong = time.perf_counter(), None
+        files: list[Path] = []
+        inside: dict[str, memoryview] = {}
         try:
             for task in self.predictor.tasks:  # one picture at a time: at 4K each takes a hundred megabytes
-                files += write(self.out, photo.found.name, task.asked(answers[task.name], self.ask._replace(about=about)))
+                self._put(photo, task.asked(answers[task.name], self.ask._replace(about=about)), files, inside)
                 if self.render or self.gallery:
-                    files += self._pictures(task, photo, answers)
-            if self.gallery:
-                files += exhibit(self.out, photo.found.name, {PHOTO: photo.image})
+                    drawn = self.predictor.draw(task, photo.image, answers, boxes=photo.boxes)
+                    self._put(photo, {f"{task.name}.jpg": drawn} if self.render else {}, files, inside)
+                    files += exhibit(self.out, photo.found.name, {task.name: drawn} if self.gallery else {})
+            files += exhibit(self.out, photo.found.name, {PHOTO: photo.image} if self.gallery else {})
         except FORGIVEN as error:
             wrong = error
-        return Written(files, wrong, time.perf_counter() - began)
+        return Written(files, inside, wrong, time.perf_counter() - began)
 
-    def _pictures(self, task: Task, photo: Waiting, answers: Answers) -> list[Path]:
-        """Draw an answer, for itself and for the gallery."""
-        drawn, files = self.predictor.draw(task, photo.image, answers, boxes=photo.boxes), []
-        if self.render:
-            files += write(self.out, photo.found.name, {f"{task.name}.jpg": drawn})
-        if self.gallery:
-            files += exhibit(self.out, photo.found.name, {task.name: drawn})
-        return files
+    def _put(self, photo: Waiting, what: dict[str, Any], files: list[Path], inside: dict[str, memoryview]) -> None:
+        """Write files, or get them ready for a shard."""
+        if self.packing is None:
+            files += write(self.out, photo.found.name, what)
+        else:
+            inside |= members(photo.found.name, what)
 
     def _views(self, queue: list[Waiting]) -> int:
         return sum(self.predictor.views(photo.boxes) for photo in queue)
@@ -203,8 +234,10 @@ def run(
     ask: Ask = USUAL,
     render: bool = True,
     smooth: bool = True,
+    smooth_maps: bool = False,
     gallery: bool = False,
     manifest: Manifest | None = None,
+    packing: Packing | None = None,
     workers: int | None = None,
 ) -> dict[str, str]:
     """Answer every photo and video and write what was found; returns name -> sentence for those that failed.
@@ -216,8 +249,10 @@ def run(
         ask: the formats.
         render: pictures of the answers, too.
         smooth: in videos, points are smoothed over time.
+        smooth_maps: so are parts, depth and normals.
         gallery: a page on which photos lie over their answers; videos are not in it.
         manifest: what it has is left alone, and the rest goes into it.
+        packing: answers of photos go into its shards, instead of files of their own; the gallery and videos do not.
         workers: threads that read and write while the network looks; 0: one thing after another; None: `usual_workers`. The files
             are the same.
     """
@@ -233,10 +268,13 @@ def run(
         tqdm(total=len(left), desc="infer", unit="img") as bar,
     ):
         desk = Belt(pool, most=BEHIND)
-        with Run(predictor, out, ask, render, bar, desk, gallery, manifest) as job, closing(read_ahead(left, pool)) as reads:
+        with (
+            Run(predictor, out, ask, render, bar, desk, gallery, manifest, packing) as job,
+            closing(read_ahead(left, pool)) as reads,
+        ):
             for one in reads:
                 if is_video(one.found.path):
-                    job.take_video(one.found, finder, smooth=smooth)
+                    job.take_video(one.found, finder, smooth=smooth, smooth_maps=smooth_maps)
                 else:
                     job.take(one, finder)
             job.flush()

@@ -18,6 +18,7 @@ from shared.infer.film import Film, Lines
 from shared.infer.people import Finder, People
 from shared.infer.predictor import Answers, Predictor
 from shared.infer.smoothing import TRUSTED, OneEuro
+from shared.infer.steady import Steady
 from shared.infer.tracking import Tracker, draw_numbers
 from shared.infer.video import Clip, Frame
 from shared.infer.writer import write
@@ -47,7 +48,15 @@ class Followed(NamedTuple):
 
 
 def watch(
-    predictor: Predictor, found: Found, out: Path, *, finder: Finder, ask: Ask, render: bool = True, smooth: bool = True
+    predictor: Predictor,
+    found: Found,
+    out: Path,
+    *,
+    finder: Finder,
+    ask: Ask,
+    render: bool = True,
+    smooth: bool = True,
+    smooth_maps: bool = False,
 ) -> str | None:
     """Answer every frame: `<name>.<task>.mp4`, for points `<name>.<task>.jsonl`, and in the formats asked for `<name>/000123.*`.
 
@@ -56,6 +65,7 @@ def watch(
         ask: formats, for files of each frame.
         render: pictures of the answers.
         smooth: points are smoothed over time.
+        smooth_maps: so are parts, depth and normals.
 
     Returns:
         What is wrong with the file, although all frames that could be read are answered; None: nothing.
@@ -68,7 +78,10 @@ def watch(
         how: dict[str, Any] = {"clip": clip, "held": held, "ask": ask, "render": render, "smooth": smooth}
         reels = [Reel(predictor, task, out / found.name, **how) for task in predictor.tasks]
         bar = held.enter_context(tqdm(total=clip.frames, desc=found.name, unit="frame", leave=False))
+        steady = Steady(predictor.tasks) if smooth_maps else None
         for seen, answers in _answered(predictor, _seen(clip, finder)):
+            if steady is not None:
+                answers = steady(seen.frame.image, answers, seconds=seen.frame.seconds)
             for reel in reels:
                 reel.add(seen, answers)
             bar.update()

@@ -1,11 +1,12 @@
 """Answers -> files: the format follows from the suffix, and a half-written file never has the final name."""
 
+import io
 import json
 import struct
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import cv2
 import numpy as np
@@ -48,12 +49,11 @@ def write(folder: Path, name: str, files: dict[str, Any]) -> list[Path]:
     for suffix, content in files.items():
         path = folder / f"{name}.{suffix}"
         path.parent.mkdir(parents=True, exist_ok=True)
-        kind = path.suffix
-        if kind not in _WRITERS:
-            raise ValueError(f"{path.name}: there is no writer for {kind} files; choose one of {', '.join(_WRITERS)}")
+        writer = _writer(path.name)
         partial = path.with_name(f".{path.name}.partial")
         try:
-            _WRITERS[kind](partial, content)
+            with partial.open("wb") as file:
+                writer(file, content)
             partial.replace(path)
         finally:
             partial.unlink(missing_ok=True)
@@ -61,15 +61,32 @@ def write(folder: Path, name: str, files: dict[str, Any]) -> list[Path]:
     return paths
 
 
-def _jpeg(path: Path, content: np.ndarray) -> None:
-    path.write_bytes(_encoded(".jpg", content, [cv2.IMWRITE_JPEG_QUALITY, 92]))
+def members(name: str, files: dict[str, Any]) -> dict[str, memoryview]:
+    """What `write` would write, as bytes in memory: suffix -> content of a file. For arguments and errors see there."""
+    found = {}
+    for suffix, content in files.items():
+        file = io.BytesIO()
+        _writer(f"{name}.{suffix}")(file, content)
+        found[suffix] = file.getbuffer()
+    return found
 
 
-def _png(path: Path, content: np.ndarray | Png) -> None:
+def _writer(called: str) -> Callable[[BinaryIO, Any], None]:
+    kind = Path(called).suffix
+    if kind not in _WRITERS:
+        raise ValueError(f"{called}: there is no writer for {kind} files; choose one of {', '.join(_WRITERS)}")
+    return _WRITERS[kind]
+
+
+def _jpeg(file: BinaryIO, content: np.ndarray) -> None:
+    file.write(_encoded(".jpg", content, [cv2.IMWRITE_JPEG_QUALITY, 92]))
+
+
+def _png(file: BinaryIO, content: np.ndarray | Png) -> None:
     """OpenCV compresses, three times as fast as Pillow; what it cannot say, palette and text, is put in afterwards."""
     pixels = content.pixels if isinstance(content, Png) else content
     data = _encoded(".png", pixels, PNG.get(pixels.itemsize, PNG[2]))
-    path.write_bytes(_told(data, content) if isinstance(content, Png) else data)
+    file.write(_told(data, content) if isinstance(content, Png) else data)
 
 
 def _encoded(kind: str, content: np.ndarray, options: list[int]) -> bytes:
@@ -96,30 +113,29 @@ def _chunk(kind: bytes, content: bytes) -> bytes:
     return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
 
-def _exr(path: Path, content: np.ndarray) -> None:
+def _exr(file: BinaryIO, content: np.ndarray) -> None:
     if not exr_is_there():
         raise ValueError("this build of OpenCV cannot write .exr files; ask for npy, or install one that has OpenEXR")
     wide = content.astype(np.float32)
-    path.write_bytes(cv2.imencode(".exr", wide[..., ::-1] if wide.ndim == 3 else wide)[1].tobytes())
+    file.write(cv2.imencode(".exr", wide[..., ::-1] if wide.ndim == 3 else wide)[1].tobytes())
 
 
-def _array(path: Path, content: np.ndarray) -> None:
-    with path.open("wb") as file:  # np.save would append .npy to a path of another suffix
-        np.save(file, content, allow_pickle=False)
+def _array(file: BinaryIO, content: np.ndarray) -> None:
+    np.save(file, content, allow_pickle=False)
 
 
-def _json(path: Path, content: Any) -> None:
-    path.write_text(json.dumps(content))
+def _json(file: BinaryIO, content: Any) -> None:
+    file.write(json.dumps(content).encode())
 
 
-def _cloud(path: Path, points: np.ndarray) -> None:
+def _cloud(file: BinaryIO, points: np.ndarray) -> None:
     """Binary PLY: a header in words, then x y z of each point as little-endian float32."""
     points = points[np.isfinite(points).all(-1)].astype("<f4")
     header = ["ply", "format binary_little_endian 1.0", f"element vertex {len(points)}", *(f"property float {c}" for c in "xyz")]
-    path.write_bytes("\n".join([*header, "end_header\n"]).encode() + points.tobytes())
+    file.write("\n".join([*header, "end_header\n"]).encode() + points.tobytes())
 
 
-_WRITERS: dict[str, Callable[[Path, Any], None]] = {
+_WRITERS: dict[str, Callable[[BinaryIO, Any], None]] = {
     ".png": _png,
     ".jpg": _jpeg,
     ".npy": _array,
