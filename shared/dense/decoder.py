@@ -121,6 +121,11 @@ class Decoder(nn.Module):
         with _as_stored(features):  # metres in bfloat16 are steps of a centimetre, and these last layers are narrow
             return self.last(self.dropout(features.to(self.last.weight.dtype))).contiguous()
 
+    def lowered(self) -> list[nn.Module]:
+        """The layers that autocast lowers."""
+        steps = nn.ModuleList([self.stem, self.up, self.refine])
+        return [*steps.modules(), *([] if self.precise else [self.last])]
+
     def _scale(self, features: Tensor, grid: tuple[int, ...]) -> Tensor:
         """(B,1), one number per picture."""
         halvings = 2 ** len(self.scale_convs)

@@ -1,7 +1,9 @@
 """DenseModel: one backbone, one decoder per task. A single task is the case of one."""
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import cast
 
+import torch
 from torch import Tensor, nn
 
 from shared.dense.decoder import Decoder, Spec
@@ -68,6 +70,16 @@ class DenseModel(nn.Module):
             for task in self.tasks
             for term, value in task.loss(raw[task.name].float(), batch).items()
         }
+
+    def lower(self, dtype: torch.dtype) -> None:
+        """Keep the weights of products in the precision to which autocast would cast them for every picture; answers stay.
+
+        From then on the model runs under that autocast alone, and cannot learn.
+        """
+        decoders = [layer for decoder in self.decoders.values() for layer in cast(Decoder, decoder).lowered()]
+        for layer in (*self.backbone.modules(), *decoders):
+            if isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
+                layer.requires_grad_(False).to(dtype)
 
     def _cut(self, raw: Tensor, features: Tensor, image: Tensor) -> Tensor:
         """Leave out what stands on the backbone's padding."""
