@@ -2,7 +2,7 @@
 
 Layer by layer, each map is written and read six times, and two are alive at once. Here a layer reads rows of its map, norms them
 (their statistics were added up while they were made), multiplies, and writes rows of the next map over rows that nobody needs any
-more. Pictures go one by one, as they share nothing here. docs/decisions/0016-heads-go-strip-by-strip.md has the reasons.
+more. Pictures go one by one, as they share nothing here. docs/decisions/0018-heads-go-strip-by-strip.md has the reasons.
 
 Letters as in products.py: C channels in, N out, h w the grid of a map, k taps, f edge of the pixels that a place becomes.
 """
@@ -111,8 +111,8 @@ def _next(layer: Layer, source: Tensor, norm: Norm | None, target: Tensor, scrat
 def _in_one_room(shapes: Sequence[tuple[int, int, int]], dtype: torch.dtype) -> list[Tensor]:
     """Maps in one piece of memory, each over the one before: a larger one ends where that ends, a smaller begins where it begins.
 
-    So whoever makes a map from top to bottom writes over rows of the one before only after the rows below them are read: the free
-    space before a larger map's end shrinks by at most what is written, and the last row of both is the same memory.
+    So from top to bottom no row is written over before it is read: towards a common end, no less is left to write than to read;
+    from a common beginning, no more has been written than read.
     """
     sizes = [prod(shape) for shape in shapes]
     starts = [0]
