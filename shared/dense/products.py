@@ -111,48 +111,78 @@ class Direct:
 
 
 class Winograd:
-    """Two by two taps at two by two places in 9 products instead of 16 (Winograd's F(2,2), exact but for rounding).
+    """k by k taps at two by two places in (k+1)^2 products instead of 4 k^2: Winograd's F(2,k), exact but for rounding.
 
     With pixels a b c and taps u v the two places of a line are a*u + b*v = (a-b)*u + b*(u+v) and b*u + c*v = b*(u+v) - (b-c)*v:
-    three products, which they share. In bfloat16 the sums would round too much.
+    three products, which they share; `_pixels`, `_taps` and `_places` have the sums, for three taps too. In bfloat16 they would
+    round too much.
+
+    Raises:
+        ValueError: neither two taps nor three.
     """
 
     def __init__(self, layer: Layer, scratch: Scratch) -> None:
-        self.scratch = scratch
-        f, _, N, _, _, C = layer.weight.shape
-        self.weight = layer.weight.new_empty(f, f, 3, 3, N, C)
-        upper, lower = layer.weight.unbind(3)  # (f,f,N,k,C)
-        for i, line in enumerate((upper, upper + lower, lower)):
-            left, right = line.unbind(3)
-            for j, value in enumerate((left, left + right, right)):
+        f, _, N, k, _, C = layer.weight.shape
+        if k not in (2, 3):
+            raise ValueError(f"sums are known for 2 and 3 taps, this layer has {k}; use Direct")
+        self.scratch, self.bias = scratch, layer.bias
+        self.weight = layer.weight.new_empty(f, f, k + 1, k + 1, N, C)
+        for i, line in enumerate(_taps(layer.weight.unbind(3))):
+            for j, value in enumerate(_taps(line.unbind(3))):
                 self.weight[:, :, i, j] = value
 
     def __call__(self, seen: Tensor) -> Tensor:
         """As `Direct`."""
-        n, w, C = seen.shape[0] - 1, seen.shape[1] - 1, seen.shape[2]
-        f, N, (H, W) = len(self.weight), self.weight.shape[4], (-(-n // 2), -(-w // 2))  # H by W squares of places
+        f, _, t, _, N, C = self.weight.shape
+        n, w = seen.shape[0] - t + 2, seen.shape[1] - t + 2
+        H, W = -(-n // 2), -(-w // 2)  # squares of two by two places
         seen = F.pad(seen, (0, 0, 0, w % 2, 0, n % 2)) if n % 2 or w % 2 else seen
-        sums, lines = self.scratch("sums", (3, 3, H, W, C), seen.dtype), self.scratch("lines", (3, H, 2 * W + 1, C), seen.dtype)
-        _differences(seen, lines)
+        lines = self.scratch("lines", (t, H, 2 * W + t - 2, C), seen.dtype)
+        sums = self.scratch("sums", (t, t, H, W, C), seen.dtype)
+        _pixels(seen, lines)
         for line, into in zip(lines, sums):
-            _differences(line.transpose(0, 1), into.transpose(1, 2))
+            _pixels(line.transpose(0, 1), into.transpose(1, 2))
         pixels = self.scratch("pixels", (H, 2, f, W, 2, f, N), seen.dtype)
-        made = self.scratch("made", (3, 3, H, W, N), seen.dtype)
-        for y in range(f):
-            for x in range(f):
-                weight = self.weight[y, x].flatten(0, 1).transpose(1, 2)
-                torch.bmm(sums.view(9, H * W, C), weight, out=made.view(9, H * W, N))
-                made[0] += made[1]
-                torch.sub(made[1], made[2], out=made[2])
-                for (first, middle, last), into in ((made[0], pixels[:, 0, y]), (made[2], pixels[:, 1, y])):
-                    torch.add(first, middle, out=into[:, :, 0, x])
-                    torch.sub(middle, last, out=into[:, :, 1, x])
+        made = self.scratch("made", (t, t, H, W, N), seen.dtype)
+        for y, x in product(range(f), range(f)):
+            weight = self.weight[y, x].flatten(0, 1).transpose(1, 2)
+            torch.bmm(sums.view(t * t, H * W, C), weight, out=made.view(t * t, H * W, N))
+            _places(made, made[0], made[-1])
+            _places(made[0], pixels[:, 0, y, :, 0, x], pixels[:, 0, y, :, 1, x])
+            _places(made[-1], pixels[:, 1, y, :, 0, x], pixels[:, 1, y, :, 1, x])
+            if self.bias is not None:
+                pixels[:, :, y, :, :, x] += self.bias[y, x]
         return pixels.view(2 * f * H, 2 * f * W, N)[: n * f, : w * f]
 
 
-def _differences(lines: Tensor, into: Tensor) -> None:
-    """Lines a b c, c d e, ... -> (a-b, b, b-c) of each: (2n+1,...) -> (3,n,...)."""
-    before, middle, after = lines[:-1:2], lines[1::2], lines[2::2]
-    torch.sub(before, middle, out=into[0])
-    into[1].copy_(middle)
-    torch.sub(middle, after, out=into[2])
+def _pixels(lines: Tensor, into: Tensor) -> None:
+    """The sums of each pair of lines and the one or two after it: (2n+1,...) -> (3,n,...), or (2n+2,...) -> (4,n,...)."""
+    k = len(into) - 1
+    n = (len(lines) - k + 1) // 2
+    a, b, c, *rest = (lines[i : i + 2 * n - 1 : 2] for i in range(k + 1))
+    if not rest:
+        torch.sub(a, b, out=into[0])
+        into[1].copy_(b)
+        torch.sub(b, c, out=into[2])
+        return
+    torch.sub(a, c, out=into[0])
+    torch.add(b, c, out=into[1])
+    torch.sub(c, b, out=into[2])
+    torch.sub(b, rest[0], out=into[3])
+
+
+def _taps(lines: Sequence[Tensor]) -> list[Tensor]:
+    """The sums of two lines of taps, or of three."""
+    if len(lines) == 2:
+        return [lines[0], lines[0] + lines[1], lines[1]]
+    outer = lines[0] + lines[2]
+    return [lines[0], (outer + lines[1]) / 2, (outer - lines[1]) / 2, lines[2]]
+
+
+def _places(products: Tensor, first: Tensor, second: Tensor) -> None:
+    """Three or four products of lines -> the lines at both places; these may be the first product and the last."""
+    torch.add(products[0], products[1], out=first)
+    torch.sub(products[1], products[-1], out=second)
+    if len(products) == 4:
+        first += products[2]
+        second -= products[2]

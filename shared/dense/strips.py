@@ -96,7 +96,7 @@ def _strips(source: Tensor, norm: Norm | None, layer: Layer, dtype: torch.dtype,
 
 def _next(layer: Layer, source: Tensor, norm: Norm | None, target: Tensor, scratch: Scratch) -> Norm:
     """A map (h,w,C) and its norm -> the next map, into `target` (h*f,w*f,N), and its norm."""
-    fast = layer.taps == 2 and torch.finfo(target.dtype).bits >= 32
+    fast = layer.taps > 1 and torch.finfo(target.dtype).bits >= 32
     multiply = Winograd(layer, scratch) if fast else Direct(layer, scratch)
     (H, W, _), f, spare = target.shape, layer.factor, layer.spare
     found = Statistics(scratch)
