@@ -13,7 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-NORM_EPS = 1e-5  # PyTorch's, and the official heads'
+from shared.dense import strips
+from shared.dense.strips import NORM_EPS
+
 PIECE = 512  # pixels that are added up in single precision
 
 
@@ -101,14 +103,28 @@ class Decoder(nn.Module):
         if features.device.type == "cpu" and not torch.is_grad_enabled():
             features = features.contiguous(memory_format=torch.channels_last)  # convolutions of processors are up to twice as fast
         scale = None if self.grid is None else self._scale(features, self.grid)
-        for step in (self.stem, *self.up, *self.refine):
+        raw = self._raw(features)
+        return raw if scale is None else torch.cat([raw, scale[:, :, None, None].expand(-1, -1, *raw.shape[-2:])], 1)
+
+    def _raw(self, features: Tensor) -> Tensor:
+        """All channels but the scale."""
+        steps = [step for step in (self.stem, *self.up, *self.refine) if any(step.children())]
+        if not (self.training and self.dropout.p) and strips.pay(features, steps):
+            kind = _kind(features)
+            with _as_stored(features):
+                return strips.decoded(features, steps, self.last, kind, precise=self.precise)
+        for step in steps:
             for layer in step.children():
                 features = layer(features)  # one name for all: no map outlives its layer, and at full size each is a gigabyte
         if not self.precise:
             return self.last(self.dropout(features)).contiguous()
         with _as_stored(features):  # metres in bfloat16 are steps of a centimetre, and these last layers are narrow
-            raw = self.last(self.dropout(features.to(self.last.weight.dtype))).contiguous()
-        return raw if scale is None else torch.cat([raw, scale[:, :, None, None].expand(-1, -1, *raw.shape[-2:])], 1)
+            return self.last(self.dropout(features.to(self.last.weight.dtype))).contiguous()
+
+    def lowered(self) -> list[nn.Module]:
+        """The layers that autocast lowers."""
+        steps = nn.ModuleList([self.stem, self.up, self.refine])
+        return [*steps.modules(), *([] if self.precise else [self.last])]
 
     def _scale(self, features: Tensor, grid: tuple[int, ...]) -> Tensor:
         """(B,1), one number per picture."""
@@ -122,9 +138,17 @@ class Decoder(nn.Module):
 
 def _as_stored(features: Tensor) -> AbstractContextManager:
     """In the precision of the weights, also where autocast is on."""
+    return torch.autocast(features.device.type, enabled=False) if _lowered(features) else nullcontext()
+
+
+def _kind(features: Tensor) -> torch.dtype:
+    """The precision that a convolution has here."""
+    return torch.get_autocast_dtype(features.device.type) if _lowered(features) else features.dtype
+
+
+def _lowered(features: Tensor) -> bool:
     kind = features.device.type
-    lowered = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
-    return torch.autocast(kind, enabled=False) if lowered else nullcontext()
+    return torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
 
 
 def _step(*layers: nn.Module) -> nn.Sequential:

@@ -136,7 +136,10 @@ class Predictor:
         names = [task.name for task in model.tasks]
         if missing := set(only or ()) - set(names):
             raise ValueError(f"{said} answers {', '.join(names)}, not {', '.join(sorted(missing))}; give a checkpoint of that task")
-        return cls(model, size=size, device=device, only=only, **options)
+        predictor = cls(model, size=size, device=device, only=only, **options)
+        if predictor.dtype is not None and predictor.device.type == "cpu":
+            model.lower(predictor.dtype)
+        return predictor
 
     def __call__(self, image: np.ndarray, *, boxes: np.ndarray | None = None, known: Mapping[str, np.ndarray] = NOTHING) -> Answers:
         """One picture's answers by task name.
@@ -247,7 +250,7 @@ class Predictor:
         return raw
 
     def _forward(self, batch: torch.Tensor, names: Sequence[str]) -> dict[str, torch.Tensor]:
-        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not None):
+        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not None, cache_enabled=False):  # each is used once
             raw = self.model(batch, only=names)
         return {name: answer.float() for name, answer in raw.items()}
 

@@ -91,6 +91,8 @@ def way_of(way: str, model: DenseModel) -> Callable[[np.ndarray], np.ndarray]:
         return lambda image: official(model, image)
     precision = "fp32" if way == "float32" else "bf16"
     predictor = Predictor(model, precision=precision, compiled=way == "compiled")
+    if predictor.dtype is not None:
+        model.lower(predictor.dtype)  # as `Predictor.load` does
     return lambda image: predictor(image)[model.tasks[0].name]
 
 

@@ -1,6 +1,7 @@
 """One backbone, many decoders: what goes in, what comes out, and what it costs."""
 
 import inspect
+from dataclasses import replace
 
 import pytest
 import torch
@@ -139,3 +140,19 @@ def test_mistakes_are_told():
         made((Seg(), Seg(dice=1.0)))
     with pytest.raises(ValueError, match="weights names face, but the tasks are seg"):
         made((Seg(),), weights={"face": 1.0})
+
+
+@pytest.mark.parametrize("size", ["nano", {"dim": 48, "depth": 2, "heads": 4, "family": "sapiens2"}])
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_weights_kept_lowered_answer_as_those_that_autocast_lowers(size, shuffle):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = DenseModel(ViT(size, image_hw=HW), (Seg(), Normal()), decoder=replace(THIN, shuffle=shuffle)).eval()
+    answers, sizes = [], []
+    for _ in range(2):
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+            answers.append(model(pictures()))
+        sizes.append(sum(p.numel() * p.element_size() for p in model.parameters()))
+        model.lower(torch.bfloat16)
+    assert all(torch.equal(answers[0][name], answers[1][name]) for name in ("seg", "normal"))
+    assert sizes[1] < 0.65 * sizes[0]

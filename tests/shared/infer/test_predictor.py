@@ -132,3 +132,11 @@ def test_compiled_answers_are_the_same(predictor, trained):
 def test_what_is_no_list_of_boxes_is_a_sentence(predictor, boxes):
     with pytest.raises(ValueError, match=r"boxes are \(P,4\) numbers x0 y0 x1 y1 in pixels"):
         predictor(picture(30, 20), boxes=boxes)
+
+
+def test_in_bfloat16_a_checkpoint_s_weights_are_kept_in_it(trained, predictor):
+    lowered, image = Predictor.load(trained, device="cpu", precision="bf16"), picture(64, 48)
+    assert lowered.model.backbone.patch_embed.weight.dtype == torch.bfloat16
+    assert predictor.model.backbone.patch_embed.weight.dtype == torch.float32
+    apart = np.abs(lowered(image)["depth"] - predictor(image)["depth"])
+    assert 0 < apart.mean() < 0.05
