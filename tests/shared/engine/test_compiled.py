@@ -16,10 +16,11 @@ import pytest
 import torch
 
 from pretrain.model import MaskedAutoencoder
+from shared.build import build
 from shared.dense.decoder import Spec
 from shared.dense.model import DenseModel
 from shared.engine.compiled import compile_parts
-from shared.engine.launch import train
+from shared.engine.launch import describe, train
 from shared.vit.model import ViT
 from shared.weights import read
 from tasks.depth.task import Depth
@@ -85,12 +86,18 @@ def test_what_is_compiled_learns_the_same(kind):
 @pytest.mark.skipif(not any(map(shutil.which, ("g++", "clang++"))), reason="inductor has no C++ compiler here")
 @quiet
 def test_a_compiled_run_with_averages_ends_with_the_same_weights(tiny, tmp_path):
-    weights = [
-        read(train(tiny("seg", tmp_path / str(how), "iters=2", "ema=0.5", f"compile={how}"))).tensors for how in (False, True)
-    ]
-    assert weights[0].keys() == weights[1].keys()
-    for name, tensor in weights[0].items():
-        torch.testing.assert_close(tensor, weights[1][name], atol=1e-5, rtol=0)
+    configs = [tiny("seg", tmp_path / how, "iters=2", "ema=0.5", f"compile={how}") for how in ("False", "True")]
+    went_the_same_way(configs[0], *(read(train(config)).tensors for config in configs))
+
+
+def went_the_same_way(config: dict, plain: dict[str, torch.Tensor], compiled: dict[str, torch.Tensor]) -> None:
+    """Far less apart than both went: optimisers make whole steps of gradients that are nothing but rounding."""
+    torch.manual_seed(config["seed"])
+    start = build(describe(config)).state_dict()
+    assert plain.keys() == compiled.keys()
+    moved, apart = (sum(float((plain[name] - other[name]).square().sum()) for name in plain) ** 0.5 for other in (start, compiled))
+    assert moved > 0
+    assert apart < 0.05 * moved
 
 
 def together(config: dict, path: Path) -> dict[str, torch.Tensor]:
@@ -110,13 +117,9 @@ def together(config: dict, path: Path) -> dict[str, torch.Tensor]:
 @pytest.mark.skipif(not any(map(shutil.which, ("g++", "clang++"))), reason="inductor has no C++ compiler here")
 @pytest.mark.parametrize("way", ["ddp", "fsdp2"])
 def test_processes_that_compile_end_with_the_same_weights(tiny, tmp_path, way):
-    plain, compiled = (
-        together(tiny("seg", tmp_path / how, "iters=2", f"parallel={way}", f"compile={how}"), tmp_path / f"{how}.json")
-        for how in ("False", "True")
-    )
-    assert plain.keys() == compiled.keys()
-    for name, tensor in plain.items():
-        torch.testing.assert_close(tensor, compiled[name], atol=1e-4, rtol=0)
+    options = ("iters=2", "optimizer=adamw", f"parallel={way}")
+    configs = [tiny("seg", tmp_path / how, *options, f"compile={how}") for how in ("False", "True")]
+    went_the_same_way(configs[0], *(together(config, tmp_path / f"{k}.json") for k, config in enumerate(configs)))
 
 
 def test_nothing_is_compiled_unless_it_is_asked_for():
