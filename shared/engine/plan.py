@@ -157,34 +157,38 @@ def _step(model: Any, config: Tree, position: Tensor) -> Step:
     size = tuple(config["backbone"].get("image_hw", (1024, 768)))
     batch = _batch(model, size, len(position), build(config.get("crops"))) | {"position": position}
     kept = Kept([*model.parameters(), *model.buffers(), *batch.values()])
-    answers = Answers()
+    answers, counter = Answers(), FlopCounterMode(display=False, custom_mapping=ATTENTION)
     spans: list[tuple[int, int]] = []
     inputs: list[int] = []
     answered: list[int] = []
+    flops = Counter[str]()  # what is in front of a part is taken off where it begins: names of calls depend on who calls
 
     def before(block: nn.Module, arguments: tuple[Tensor, ...]) -> None:
         inputs.append(arguments[0].nbytes)
         spans.append((kept.total, 0))
         answered.append(answers.total)
+        flops["blocks"] -= counter.get_total_flops()
 
     def after(block: nn.Module, arguments: tuple[Tensor, ...], answer: Tensor) -> None:
         spans[-1] = (spans[-1][0], kept.total)
         answered[-1] = answers.total - answered[-1]
+        flops["blocks"] += counter.get_total_flops()
 
-    blocks = list(model.backbone.blocks)
-    handles = [handle for b in blocks for handle in (b.register_forward_pre_hook(before), b.register_forward_hook(after))]
-    counter = FlopCounterMode(display=False, custom_mapping=ATTENTION)
+    handles = [
+        handle for b in model.backbone.blocks for handle in (b.register_forward_pre_hook(before), b.register_forward_hook(after))
+    ]
+    teacher = getattr(getattr(model, "distil", None), "teacher", None)
+    if teacher is not None:
+        handles.append(teacher.register_forward_pre_hook(lambda *_: flops.subtract(taught=counter.get_total_flops())))
+        handles.append(teacher.register_forward_hook(lambda *_: flops.update(taught=counter.get_total_flops())))
     dtype = torch.bfloat16 if config["precision"] in ("auto", "bf16") else None
     with counter, answers, torch.autocast("cpu", dtype, enabled=dtype is not None), kept:
         losses = model.losses(batch)
         torch.stack([loss.float() for loss in losses.values()]).sum()
     for handle in handles:
         handle.remove()
-    by_module = counter.get_flop_counts()
-    prefix = f"{type(model).__name__}.backbone.blocks."
-    in_blocks = sum(sum(ops.values()) for name, ops in by_module.items() if name.startswith(prefix) and name.count(".") == 3)
-    taught = sum(by_module.get(f"{type(model).__name__}.distil.teacher", {}).values())
-    return Step(kept.total, [end - start for start, end in spans], inputs, answered, counter.get_total_flops(), in_blocks, taught)
+    spent = counter.get_total_flops(), flops["blocks"], flops["taught"]
+    return Step(kept.total, [end - start for start, end in spans], inputs, answered, *spent)
 
 
 def _batch(model: Any, size: tuple[int, int], pictures: int, crops: Crops | None) -> dict[str, Tensor]:

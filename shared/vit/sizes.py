@@ -26,7 +26,7 @@ SIZES = {
     "600m": Size(1280, 32, 16),
     "1b": Size(1536, 40, 24),
     "2b": Size(1920, 48, 32),
-    "v2_nano": Size(128, 4, 4, "sapiens2", 1),  # as nano
+    "v2_nano": Size(128, 4, 4, "sapiens2", 1),  # 1.2 M, as wide and deep as nano
     "v2_100m": Size(768, 12, 12, "sapiens2", 2),  # Sapiens2, ICLR 2026; the repository's names are 0.1b .. 5b
     "v2_400m": Size(1024, 24, 16, "sapiens2", 2),
     "v2_800m": Size(1280, 32, 16, "sapiens2", 3),

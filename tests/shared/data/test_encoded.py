@@ -14,6 +14,7 @@ from shared.data.photo import read_photo
 from shared.data.shards import Shards, write_shards
 from shared.data.stream import Stream
 from shared.data.view import Jitter, View
+from shared.data.wanted import Wanted
 
 SIZE = (96, 72)
 
@@ -92,18 +93,16 @@ def test_the_shape_is_known_before(large):
     assert photo.decoded(1)[0].ndim == photo.ndim
 
 
-def test_labels_and_points_are_seen_where_the_picture_is(large, tmp_path):
-    """The picture marks its labels: bright where the class is 1, and around each point."""
+def test_labels_are_seen_where_the_picture_is(large, tmp_path):
+    """The picture marks its labels: bright where the class is 1."""
     seg = np.zeros((1021, 765), np.uint8)
     seg[300:700, 200:500] = 1
-    points = np.array([[200, 300, 1], [499, 699, 1]], np.float32)
     image = np.where(seg[..., None] > 0, 230, 40).astype(np.uint8).repeat(3, 2)
-    write_shards([("a", {"image": encoded(image), "seg": seg, "keypoints": points})], tmp_path, names={})
-    stream = Stream(tmp_path, size=SIZE, jitter=Jitter(scale=(1.0, 2.0)))
-    stream.reads |= {"seg", "keypoints"}
+    write_shards([("a", {"image": encoded(image), "seg": seg})], tmp_path, names={})
+    stream = Stream(tmp_path, size=SIZE, jitter=Jitter(scale=(1.0, 2.0)), wanted=Wanted({"seg": None}))
     for position in range(8):
-        sample = stream._seen(position)[0]
-        share = (sample["image"].mean(2) - 40) / 190  # of class 1 under each pixel
+        sample = {name: value.numpy() for name, value in stream[position].items()}
+        share = (sample["image"].mean(0) - 40) / 190  # of class 1 under each pixel
         known = sample["seg"] < 255
         wrong = ((share > 0.5) != (sample["seg"] == 1)) & known
         assert wrong.mean() < 0.004, "no more than pixels on the border, half and half"

@@ -95,7 +95,7 @@ CHANGES = {
 }
 
 
-@pytest.mark.parametrize("argument", list(inspect.signature(Indexed).parameters))
+@pytest.mark.parametrize("argument", sorted(set(inspect.signature(Indexed).parameters) - {"cache"}))  # which changes no sample
 def test_every_argument_changes_the_set(small_shards, argument):
     change, look = CHANGES[argument] or (small_shards / "000000.tar", len)
     assert look(made(small_shards)) != look(made(**{"shards": small_shards, argument: change}))
