@@ -179,7 +179,7 @@ def _step(model: Any, config: Tree, position: Tensor) -> Step:
     ]
     teacher = getattr(getattr(model, "distil", None), "teacher", None)
     if teacher is not None:
-        handles.append(teacher.register_forward_pre_hook(lambda *_: flops.subtract(taught=counter.get_total_flops())))
+        handles.append(teacher.register_forward_pre_hook(lambda *_: flops.update(taught=-counter.get_total_flops())))
         handles.append(teacher.register_forward_hook(lambda *_: flops.update(taught=counter.get_total_flops())))
     dtype = torch.bfloat16 if config["precision"] in ("auto", "bf16") else None
     with counter, answers, torch.autocast("cpu", dtype, enabled=dtype is not None), kept:

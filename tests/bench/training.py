@@ -53,6 +53,9 @@ class Setup(NamedTuple):
 class PlainMAE(nn.Module):
     """Masked autoencoding by hand, after the paper (He et al. 2022)."""
 
+    pos: Tensor
+    decoder_pos: Tensor
+
     def __init__(self, setup: Setup) -> None:
         super().__init__()
         dim, depth, heads, *_ = size_of(setup.size)

@@ -1,6 +1,7 @@
 """Which learning rate every weight has at every iteration: by hand."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -22,7 +23,7 @@ def dense() -> DenseModel:
     return DenseModel(ViT("nano", image_hw=(64, 48), cls=True), [Depth()], decoder=Spec((16,), (16,)))
 
 
-def rates(model: nn.Module, **options: float) -> dict[str, tuple[float, float]]:
+def rates(model: nn.Module, **options: Any) -> dict[str, tuple[float, float]]:
     """Parameter -> (learning rate, weight decay)."""
     found = {}
     for group in groups(model, **{"lr": LR, "weight_decay": 0.1, "layer_decay": 1.0, **options}):
