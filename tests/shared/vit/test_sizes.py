@@ -18,7 +18,7 @@ COUNTED = {  # specification of Sapiens2, section 1.1
     "v2_5b": 5_066_902_976,
 }
 DINOV3 = {"dinov3_small": 21_586_944, "dinov3_base": 85_641_216, "dinov3_large": 303_079_424}  # timm's, which has no bias for qkv
-KNOWN = {"nano": 0.896, "tiny": 5.487, "v2_nano": 1.157}  # counted once; "tiny" without its position table and cls is DeiT-Ti's 5.5 M
+KNOWN = {"nano": 0.896, "tiny": 5.487, "v2_nano": 1.157}  # counted; "tiny" without table and cls is DeiT-Ti's 5.5 M
 
 
 def millions(model: torch.nn.Module) -> float:
