@@ -6,6 +6,7 @@ its form for safetensors has none: docs/decisions/0020.
 """
 
 import json
+import math
 import os
 import shutil
 import warnings
@@ -49,9 +50,12 @@ def asked(config: Tree, way: str) -> bool:
 
 
 def parted(state: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """A state -> the same without what is cut, and that: by `weights/<name>` and `moments/<number of the parameter>/<name>`."""
+    """A state -> the same without what is cut, whose shapes it lists, and that.
+
+    What is cut is called `weights/<name>` and `moments/<number of the parameter>/<name>`.
+    """
     weights, moments = state["state_dict"], state["optimizer"]["state"]
-    cut = {f"weights/{name}": tensor for name, tensor in weights.items() if isinstance(tensor, DTensor)}
+    cut: dict[str, Tensor] = {f"weights/{name}": tensor for name, tensor in weights.items() if isinstance(tensor, DTensor)}
     cut |= {
         f"moments/{number}/{name}": value
         for number, of in moments.items()
@@ -63,6 +67,7 @@ def parted(state: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Tensor]]
         **state,
         "state_dict": {name: tensor for name, tensor in weights.items() if not isinstance(tensor, DTensor)},
         "optimizer": {**state["optimizer"], "state": rest},
+        "shares": {name: list(tensor.shape) for name, tensor in cut.items()},
     }, cut
 
 
@@ -111,7 +116,7 @@ def _flush(file: Any) -> None:
 
 
 def damage(folder: Path) -> str | None:
-    """What is wrong with such a folder; None if nothing is. Shares that are missing would be read as whatever memory holds."""
+    """What is wrong with such a folder; None if nothing is."""
     try:
         listed = json.loads((folder / FILES).read_text())
         for name, size in listed.items():
@@ -159,12 +164,22 @@ def read(folder: Path, step: nn.Module, optimizer: torch.optim.Optimizer, state:
         step: whose parameters are shares, or whole.
         optimizer: of these parameters.
         state: as `rest.pth` has it.
+
+    Raises:
+        ValueError: the folder lacks some, which would otherwise be whatever the memory held.
     """
     reader = dcp.HuggingFaceStorageReader(str(folder))
     own = dict(step.named_parameters(remove_duplicate=False))
     ordered = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     wanted: dict[str, Any] = {}
-    for name in reader.read_metadata().state_dict_metadata:
+    held = reader.read_metadata().state_dict_metadata
+    for name, shape in state.pop("shares").items():
+        there = sum(math.prod(chunk.sizes) for chunk in getattr(held.get(name), "chunks", ()))
+        if there != math.prod(shape):
+            raise ValueError(
+                f"{folder} has {there} of the {math.prod(shape)} numbers of {name}; remove it, and the same command goes on from "
+                "the state before it"
+            )
         kind, _, what = name.partition("/")
         if kind == "weights":
             state["state_dict"][what] = wanted[name] = own[what].detach()

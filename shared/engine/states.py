@@ -87,31 +87,31 @@ class Checkpoints(Hook):
         self._saved = iteration
 
     def _write(self, runner: Runner, state: dict[str, Any], iteration: int) -> None:
-        state = apply_to(state, lambda value: isinstance(value, torch.Tensor), lambda tensor: tensor.cpu())
+        on_cpu: Any = apply_to(state, lambda value: isinstance(value, torch.Tensor), lambda tensor: tensor.cpu())
         partial = self.folder / PARTIAL
         try:
             shares.remove(partial)
-            runner.call_hook("before_save_checkpoint", checkpoint=state)
-            save_checkpoint(state, str(partial))
+            runner.call_hook("before_save_checkpoint", checkpoint=on_cpu)
+            save_checkpoint(on_cpu, str(partial))
             with partial.open("rb") as file:
                 os.fsync(file.fileno())
-            self._name(partial, f"iter_{iteration}.pth")
+            self._name(partial, self.folder / f"iter_{iteration}.pth")
         finally:
             shares.remove(partial)  # what a full disk cut off only takes room
 
     def _write_shares(self, runner: Runner, state: dict[str, Any], iteration: int) -> None:
-        partial = self.folder / PARTIAL
+        partial, place = self.folder / PARTIAL, self.folder / f"iter_{iteration}"
         if iteration == runner.max_iters:
             whole = {name: gathered(tensor) for name, tensor in state["state_dict"].items() if name.startswith("model.")}
             together(self.here, lambda: self._export(whole, iteration))
-        if agree(self.here, self.here.first and newest(self.folder) == self.folder / f"iter_{iteration}")[0]:
+        if agree(self.here, self.here.first and place.is_dir() and shares.damage(place) is None)[0]:
             return  # a finished run whose weights were missing
         rest, cut = shares.parted(state)
 
         def finish() -> None:
             runner.call_hook("before_save_checkpoint", checkpoint=rest)
             shares.finish(partial, rest)
-            self._name(partial, f"iter_{iteration}")
+            self._name(partial, place)
 
         try:
             together(self.here, lambda: shares.remove(partial))
@@ -121,11 +121,11 @@ class Checkpoints(Hook):
             if self.here.first:
                 shares.remove(partial)
 
-    def _name(self, partial: Path, name: str) -> None:
+    def _name(self, partial: Path, place: Path) -> None:
         """What is written gets its name, and what is too much goes."""
-        if (self.folder / name).is_dir():
-            shares.remove(self.folder / name)  # a damaged one: what is whole is not written again
-        partial.replace(self.folder / name)
+        if place.is_dir():
+            shares.remove(place)  # a damaged one: what is whole is not written again
+        partial.replace(place)
         weights.sync(self.folder)
         for old in saved(self.folder)[: -self.keep]:
             old.replace(partial)  # a kill while a folder is removed leaves no half of it by its name

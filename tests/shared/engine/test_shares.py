@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from shared.engine import shares
 from shared.engine.launch import train
@@ -156,6 +157,19 @@ def test_a_state_of_many_files_is_read_like_one_of_one(stopped, run, tiny, monke
     (stopped / "model.safetensors").unlink()
     train(tiny("seg", stopped, *SHARED))
     assert same(stopped, run)
+
+
+def test_a_folder_whose_list_is_too_short_as_well_is_refused(run, tiny, tmp_path):
+    folder = shutil.copytree(run, tmp_path / "seg")
+    (folder / "model.safetensors").unlink()
+    (shard,) = (folder / "iter_3").glob("shard-*")
+    held, listed = load_file(shard), json.loads((folder / "iter_3" / "files.json").read_text())
+    held.pop("moments/0/exp_avg")
+    with safe_open(shard, "pt") as file:
+        save_file(held, shard, metadata=file.metadata())
+    (folder / "iter_3" / "files.json").write_text(json.dumps({**listed, shard.name: shard.stat().st_size}))
+    with pytest.raises(ValueError, match=r"iter_3 has 0 of the \d+ numbers of moments/0/exp_avg; remove it"):
+        train(tiny("seg", folder, *SHARED))
 
 
 @pytest.mark.parametrize(
