@@ -3,6 +3,7 @@
 seed = 0
 device = "auto"  # cpu, cuda; auto: the GPU where there is one
 parallel = "auto"  # several processes: ddp (each has the whole model), fsdp2 (each a share of it); one: single; docs/scaling.md
+states = "whole"  # "shares": with fsdp2, each process writes its own, in a folder: docs/scaling.md
 precision = "auto"  # fp32, bf16; auto: bf16 on GPUs that have it
 compile = None  # noqa: A001  # True: blocks and decoders go through torch.compile; "max-autotune": and kernels are tried out
 peak_tflops = None  # of each device, for the `mfu` in the log; None: by the device's name, in bf16

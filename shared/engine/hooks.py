@@ -1,10 +1,8 @@
-"""What happens beside the training step: the progress line, checkpoints that survive a kill, the final weights, pictures."""
+"""What happens beside the training step: the progress line, the balancer's curves, pictures."""
 
 import logging
-import os
 import sys
 import time
-import zipfile
 from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,16 +11,11 @@ from typing import Any
 import torch
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
-from mmengine.runner.checkpoint import save_checkpoint
-from mmengine.utils import apply_to
-from torch.nn.parallel import DistributedDataParallel
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from shared import checkpoint, weights
 from shared.dense.balance import Balancer
-from shared.engine.session import Session
-from shared.engine.survive import Guard, agree
+from shared.engine.survive import Guard
 from shared.engine.watch import Stopwatch, peak_gib
 
 log = logging.getLogger(__name__)
@@ -143,94 +136,6 @@ class Balancing(Hook):
             outputs.update(told)
 
 
-class Checkpoints(Hook):
-    """`iter_<n>.pth` to go on from, the last `keep` of them, and `model.safetensors` to use.
-
-    Each is written under another name, synced and renamed: a kill at any moment leaves the previous ones whole, and so does a
-    full disk, which ends the run in all processes.
-
-    Args:
-        every: iterations.
-        keep: how many to keep.
-        folder: where.
-        description: of the model, for the weights' file.
-        about: other things that go into it.
-        here: this process among the others.
-        export: state and description of the model -> those that go into the weights' file.
-    """
-
-    priority = "VERY_LOW"  # after the averaging hook has put its weights into the file
-
-    def __init__(
-        self,
-        *,
-        every: int,
-        keep: int,
-        folder: Path,
-        description: Mapping,
-        about: Mapping,
-        here: Session,
-        export: Callable[[Mapping, Mapping], tuple[Mapping, Mapping]] = lambda state, description: (state, description),
-    ) -> None:
-        self.every, self.keep, self.folder, self.here, self.export = every, keep, folder, here, export
-        self.description, self.about = description, dict(about)
-        self._saved = -1  # the iteration of the last one
-
-    def after_val_epoch(self, runner: Runner, metrics: Mapping[str, float] | None = None) -> None:
-        if metrics:
-            self.about["scores"] = {"iteration": runner.iter, **metrics}
-
-    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None) -> None:
-        if (runner.iter + 1) % self.every == 0 and runner.iter + 1 < runner.max_iters:
-            self._save(runner, runner.iter + 1)
-
-    def after_train(self, runner: Runner) -> None:
-        if runner.iter == runner.max_iters or runner.iter != self._saved:
-            self._save(runner, runner.iter)
-
-    def _save(self, runner: Runner, iteration: int) -> None:
-        fault = None
-        try:
-            self._write(runner, iteration)
-        except OSError as error:
-            fault = error
-        if agree(self.here, fault is not None)[0]:
-            left = saved(self.folder)
-            told = (
-                f"the state of iteration {iteration} could not be saved in {self.folder} ({fault or 'the first process says why'})"
-            )
-            raise OSError(
-                f"{told}; make room there, and the same command goes on from {left[-1].name if left else 'the beginning'}"
-            )
-        self._saved = iteration
-
-    def _write(self, runner: Runner, iteration: int) -> None:
-        state = _state(runner, iteration)  # in all processes: each may hold a share of it
-        if runner.rank:
-            return
-        state = apply_to(state, lambda value: isinstance(value, torch.Tensor), lambda tensor: tensor.cpu())
-        partial = self.folder / ".partial"
-        try:
-            runner.call_hook("before_save_checkpoint", checkpoint=state)
-            save_checkpoint(state, str(partial))
-            with partial.open("rb") as file:
-                os.fsync(file.fileno())
-            partial.replace(self.folder / f"iter_{iteration}.pth")
-            weights.sync(self.folder)
-        finally:
-            partial.unlink(missing_ok=True)  # what a full disk cut off only takes room
-        for old in saved(self.folder)[: -self.keep]:
-            old.unlink()
-
-    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        self._export(checkpoint["state_dict"], checkpoint["meta"]["iter"])
-
-    def _export(self, state: Mapping[str, torch.Tensor], iteration: int) -> None:
-        tensors = {name.removeprefix("model."): tensor for name, tensor in state.items() if name.startswith("model.")}
-        tensors, description = self.export(tensors, self.description)
-        checkpoint.save(self.folder / "model.safetensors", tensors, description, iteration=iteration, **self.about)
-
-
 class Preview(Hook):
     """Pictures of the same samples at every validation, under `preview/`.
 
@@ -246,36 +151,6 @@ class Preview(Hook):
 
     def after_val_epoch(self, runner: Runner, metrics: Mapping[str, float] | None = None) -> None:
         self.draw(self.folder / f"{runner.iter:07d}.jpg")
-
-
-def _state(runner: Runner, iteration: int) -> dict[str, Any]:
-    """What a run goes on from, as mmengine resumes it; its message hub stays empty, for our loop needs none."""
-    model = runner.model.module if isinstance(runner.model, DistributedDataParallel) else runner.model
-    return {
-        "meta": {"iter": iteration, "epoch": 0, "seed": runner.seed},
-        "state_dict": model.state_dict(),
-        "optimizer": runner.optim_wrapper.state_dict(),  # type: ignore[union-attr]
-        "param_schedulers": [scheduler.state_dict() for scheduler in runner.param_schedulers],  # type: ignore[union-attr]
-        "message_hub": {"log_scalars": {}, "runtime_info": {}, "resumed_keys": {}},
-    }
-
-
-def saved(folder: Path) -> list[Path]:
-    """Checkpoints to go on from, oldest first."""
-    found = {int(path.stem[5:]): path for path in folder.glob("iter_*.pth") if path.stem[5:].isdigit()}
-    return [found[iteration] for iteration in sorted(found)]
-
-
-def newest(folder: Path) -> Path | None:
-    """The last checkpoint that is whole; those that a failing disk cut off are named and passed over."""
-    for path in reversed(saved(folder)):
-        try:
-            zipfile.ZipFile(path).close()  # its table stands at the very end
-        except (OSError, zipfile.BadZipFile) as error:
-            log.warning("%s is damaged (%s); the one before it is taken", path, error)
-        else:
-            return path
-    return None
 
 
 def _losses(means: Mapping[str, float]) -> str:

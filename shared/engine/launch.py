@@ -19,16 +19,17 @@ from shared import checkpoint
 from shared.build import build, named
 from shared.data.turns import Pictures, Turns
 from shared.dense.balance import balancer
-from shared.engine import data, mfu, optim, parallel, record
+from shared.engine import data, mfu, optim, parallel, record, shares
 from shared.engine.compiled import compile_parts
 from shared.engine.config import Tree, load
 from shared.engine.course import Course, export
-from shared.engine.hooks import Balancing, Checkpoints, Preview, Progress
+from shared.engine.hooks import Balancing, Preview, Progress
 from shared.engine.loop import Loader, TrainLoop
 from shared.engine.preview import draw
 from shared.engine.probe import Probe
 from shared.engine.score import score
 from shared.engine.session import Session, precision_of, session
+from shared.engine.states import Checkpoints
 from shared.engine.step import Autocast, Step
 from shared.engine.survive import Guard, Signals, Survive
 from shared.engine.teaching import teaching
@@ -155,6 +156,7 @@ def _run(model: Any, description: Mapping, config: Tree, folder: Path, latest: P
     look = {"size": size, "stride": model.backbone.stride, "framing": data.framing(tasks, config.get("framing"))}
     probe = Probe.of(config.get("probe"), val_every=config["val_every"], **look)
     way = parallel.way(config, here, balance)
+    whole = not shares.asked(config, way)
     if here.first:
         record.begin(folder, config, here)  # now that everything the config names was found
 
@@ -169,13 +171,15 @@ def _run(model: Any, description: Mapping, config: Tree, folder: Path, latest: P
     compile_parts(model, config.get("compile"), here.device)
     used = mfu.utilisation(config, here, dtype) if here.first else None
     static = balance is None and config["accumulate"] == 1  # a step without exchange, or a look at gradients, is another graph
-    step = parallel.spread(Step(model, balance, teachers).to(here.device), way, here, dtype=dtype, static=static)
+    step = parallel.spread(Step(model, balance, teachers).to(here.device), way, here, dtype=dtype, static=static, whole=whole)
     rates = {key: config[key] for key in ("weight_decay", "layer_decay", "betas")}
     lr = optim.rate(config, processes=here.processes)
     optimizer = optim.optimizer(config["optimizer"], model, beside=teachers, lr=lr, **rates)
     if way == "fsdp2":
-        parallel.whole_states(optimizer)
+        parallel.spread_states(optimizer, whole=whole)
         hooks.append(parallel.Gather(step))
+    if latest and latest.is_dir():
+        hooks.append(shares.Shares(latest))
     runner = Runner(
         model=step,
         work_dir=str(folder / ".mmengine"),  # where it keeps what it writes unasked
@@ -208,7 +212,7 @@ def _run(model: Any, description: Mapping, config: Tree, folder: Path, latest: P
         param_scheduler=optim.schedule(config["schedule"], iters=config["iters"], warmup=config["warmup"]),
         default_hooks={"timer": None, "logger": None, "checkpoint": None, "sampler_seed": None},  # type: ignore[dict-item]
         custom_hooks=hooks + _hooks(model, stream, valid, description, config, folder, here, guard, watch, used),
-        load_from=str(latest) if latest else None,
+        load_from=str(shares.entry(latest)) if latest else None,
         resume=latest is not None,
         default_scope=None,  # type: ignore[arg-type]
         log_level="ERROR",
@@ -258,6 +262,7 @@ def _hooks(
             about={"config": config},
             here=here,
             export=lambda state, about: export(model, config["lora"], state, about),
+            shared=config["states"] == "shares",
         ),
     ]
     if hasattr(model, "begin"):

@@ -1,8 +1,8 @@
 """How several processes share a training: each has the whole model (`ddp`), or each keeps its share of it (`fsdp2`).
 
-Whatever the way, the files of a run are the same: a state holds whole tensors by the same names, so that a run may go on in another
-way or with another number of processes. They are put together one by one, and the first process alone keeps them, in host memory:
-12 bytes for each parameter. A folder of shares (DCP) would need no such room, and would be a second kind of state.
+Whatever the way, a run may go on in another way or with another number of processes. A state holds whole tensors by the same names;
+they are put together one by one, and the first process alone keeps them, in host memory: 12 bytes for each parameter. With
+`states=shares` it is a folder to which each process adds what it has, and nothing is put together.
 """
 
 from typing import Any
@@ -68,7 +68,9 @@ def _refuse(config: Tree, balance: Balancer | None) -> None:
         raise ValueError("parallel=fsdp2 shares a model among processes; start it with torchrun, or use parallel=single")
 
 
-def spread(step: nn.Module, way: str, here: Session, *, dtype: torch.dtype | None = None, static: bool = False) -> nn.Module:
+def spread(
+    step: nn.Module, way: str, here: Session, *, dtype: torch.dtype | None = None, static: bool = False, whole: bool = True
+) -> nn.Module:
     """The training step as this process runs it.
 
     Args:
@@ -77,6 +79,7 @@ def spread(step: nn.Module, way: str, here: Session, *, dtype: torch.dtype | Non
         here: this process among the others.
         dtype: of autocast. On GPUs, blocks that are shared out are gathered in it and their gradients added up in float32.
         static: every backward pass goes through the same graph; `ddp` then orders its messages by it.
+        whole: what is cut is whole in the state; else it is there as shares.
     """
     if way == "ddp":
         ids = [here.device.index] if here.device.type == "cuda" else None
@@ -85,7 +88,8 @@ def spread(step: nn.Module, way: str, here: Session, *, dtype: torch.dtype | Non
         )
     if way == "fsdp2":
         _share_out(step, here, dtype)
-        step.register_state_dict_post_hook(_gather_weights)
+        if whole:
+            step.register_state_dict_post_hook(_gather_weights)
         step.register_load_state_dict_pre_hook(_cut_weights)
     return step
 
@@ -110,13 +114,14 @@ def _share_out(step: nn.Module, here: Session, dtype: torch.dtype | None) -> Non
     fully_shard(step, mesh=mesh, reshard_after_forward=False, mp_policy=exact)
 
 
-def whole_states(optimizer: torch.optim.Optimizer) -> None:
-    """What this optimiser says of its state is whole in the first process, and what it is told is cut to its parameters."""
-    optimizer.register_state_dict_post_hook(_gather_moments)
+def spread_states(optimizer: torch.optim.Optimizer, *, whole: bool = True) -> None:
+    """What this optimiser is told of its state is cut to its parameters; what it says is whole in the first process, or shares."""
+    if whole:
+        optimizer.register_state_dict_post_hook(_gather_moments)
     optimizer.register_load_state_dict_pre_hook(_cut_moments)
 
 
-def _gathered(value: Any) -> Any:
+def gathered(value: Any) -> Any:
     """A whole tensor on the CPU in the first process, None in the others; all of them have to ask. What is not cut stays."""
     if not isinstance(value, DTensor):
         return value
@@ -134,7 +139,7 @@ def _cut(full: Any, like: Tensor) -> Any:
 
 def _gather_weights(step: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
     for name in list(state):
-        state[name] = _gathered(state[name])
+        state[name] = gathered(state[name])
 
 
 def _cut_weights(step: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
@@ -144,7 +149,7 @@ def _cut_weights(step: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -
 
 
 def _gather_moments(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> dict[str, Any]:
-    moments = {index: {key: _gathered(value) for key, value in of.items()} for index, of in state["state"].items()}
+    moments = {index: {key: gathered(value) for key, value in of.items()} for index, of in state["state"].items()}
     return {**state, "state": moments}
 
 

@@ -4,12 +4,12 @@ import json
 from pathlib import Path
 
 from shared.engine.config import Tree, differences
-from shared.engine.hooks import newest, saved
 from shared.engine.session import Session
+from shared.engine.states import newest, saved
 from shared.weights import partial
 
 FREE = {"work_dir", "log_every", "workers", "keep", "save_every", "device", "compare", "timeout", "skips", "spike"}  # may differ
-FREE |= {"parallel", "probe", "cache", "compile", "peak_tflops"}  # the weights are the same
+FREE |= {"parallel", "states", "probe", "cache", "compile", "peak_tflops"}  # the weights are the same
 
 
 def latest(folder: Path, config: Tree, here: Session) -> Path | None:

@@ -5,6 +5,7 @@ import math
 import signal
 import threading
 from collections import deque
+from collections.abc import Callable
 from statistics import median
 from types import FrameType
 from typing import Any, Self
@@ -29,6 +30,22 @@ def agree(here: Session, *flags: bool) -> tuple[bool, ...]:
     raised = torch.tensor(flags, dtype=torch.int32, device=here.device)
     dist.all_reduce(raised, dist.ReduceOp.MAX)
     return tuple(bool(flag) for flag in raised.tolist())
+
+
+def together(here: Session, work: Callable[[], None]) -> None:
+    """The first process does something that may find the disk full; all of them have to call it, and know how it ended.
+
+    Raises:
+        OSError: in all processes, if it was raised in the first.
+    """
+    fault = None
+    try:
+        if here.first:
+            work()
+    except OSError as error:
+        fault = error
+    if agree(here, fault is not None)[0]:
+        raise fault or OSError("the first process says why")
 
 
 class Signals:

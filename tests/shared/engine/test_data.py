@@ -10,8 +10,8 @@ from shared.data.remote import NEEDS
 from shared.data.shards import write_shards
 from shared.data.stream import Stream
 from shared.engine import data
-from shared.engine.hooks import saved
 from shared.engine.launch import train
+from shared.engine.states import saved
 from tasks.seg.task import Seg
 
 

@@ -11,8 +11,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from shared import checkpoint
 from shared.data.photo import read_photo
-from shared.engine.hooks import _clock, saved
+from shared.engine.hooks import _clock
 from shared.engine.launch import train
+from shared.engine.states import saved
 
 LINE = re.compile(
     r"^runs/seg (\d+)/5 (\d+) % \| loss [\d.e-]+ \(seg/ce [\d.e-]+\) \| grad [\d.e-]+ \| lr [\d.e-]+ \| [\d.]+ img/s \| "

@@ -16,8 +16,8 @@ from safetensors.torch import load_file
 
 from shared import checkpoint
 from shared.data.shards import Shards, write_shards
-from shared.engine.hooks import saved
 from shared.engine.launch import train
+from shared.engine.states import saved
 from tasks.depth.task import Depth
 from tasks.seg.task import Seg
 

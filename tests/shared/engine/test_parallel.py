@@ -25,12 +25,14 @@ from shared.engine import data, optim, parallel
 from shared.engine.config import Tree
 from shared.engine.launch import describe, train
 from shared.engine.session import Session, session
+from shared.engine.states import newest, saved
 from shared.engine.step import Autocast, Step
 from shared.engine.survive import Guard, Signals
 from shared.engine.watch import Stopwatch
 
 STEPS = 20
 STILL = {"frozen": {"frozen": 1}, "lora": {"lora": {"rank": 4, "alpha": 8}}}
+RUNS = {"run": "whole", "run again": "whole", "shares": "shares", "shares again": "shares"}
 CLIP = 0.1  # less than any gradient here, so that every step is clipped
 
 
@@ -77,25 +79,27 @@ def work(folder: Path) -> None:
             told = followed({**job["seg"], **settings}, here, "fsdp2", steps=3)
             if here.first:
                 (folder / f"{name}.json").write_text(json.dumps(told))
-    for name in ("run", "again"):
+    for name, states in RUNS.items():
         os.environ["MASTER_PORT"] = str(next(ports))
-        train({**job["seg"], "parallel": "fsdp2", "work_dir": str(folder / name)})
-        if name == "run" and here.first:
-            begun(folder / "run", folder / "again")
+        train({**job["seg"], "parallel": "fsdp2", "states": states, "work_dir": str(folder / name)})
+        if f"{name} again" in RUNS and here.first:
+            begun(folder / name, folder / f"{name} again")
 
 
 def begun(run: Path, copy: Path) -> None:
-    """A folder as a run leaves it that is killed after its second iteration."""
+    """A folder as a run leaves it that is killed after its second iteration, while it writes its second state."""
     shutil.copytree(run, copy)
-    for name in ("iter_4.pth", "model.safetensors"):
-        (copy / name).unlink()
+    (copy / "model.safetensors").unlink()
+    (last := saved(copy)[-1]).rename(copy / ".partial")
+    if last.name == "iter_4":
+        (copy / ".partial" / "files.json").unlink()
 
 
 @pytest.fixture(scope="module")
 def two(tiny, small_shards, tmp_path_factory):
     """The folder in which two processes have done everything."""
     folder = tmp_path_factory.mktemp("two")
-    probes = [socket.socket() for _ in range(3)]
+    probes = [socket.socket() for _ in range(1 + len(RUNS))]
     for probe in probes:
         probe.bind(("127.0.0.1", 0))
     ports = [probe.getsockname()[1] for probe in probes]
@@ -152,7 +156,7 @@ def agree(one: dict[str, Tensor], two: dict[str, Tensor]) -> None:
 
 def test_a_run_of_shares_that_was_killed_ends_as_if_it_never_was(two):
     folder, _ = two
-    whole, again = (torch.load(folder / name / "iter_4.pth", weights_only=True) for name in ("run", "again"))
+    whole, again = (torch.load(folder / name / "iter_4.pth", weights_only=True) for name in ("run", "run again"))
     assert all(torch.equal(again["state_dict"][name], tensor) for name, tensor in whole["state_dict"].items())
     assert whole["optimizer"]["state"].keys() == again["optimizer"]["state"].keys()
     for number, moments in whole["optimizer"]["state"].items():
@@ -170,6 +174,28 @@ def test_its_weights_are_those_of_one_process_and_whole(two, tmp_path):
 def test_one_process_goes_on_from_the_shares_of_two(two, tmp_path):
     folder, config = two
     begun(folder / "run", tmp_path / "run")
+    went_on = load_file(train({**config, "batch": 4, "work_dir": str(tmp_path / "run")}))
+    agree(went_on, load_file(folder / "run" / "model.safetensors"))
+
+
+def test_states_of_shares_change_nothing_and_a_run_that_was_killed_ends_as_if_it_never_was(two):
+    folder, _ = two
+    whole = load_file(folder / "run" / "model.safetensors")
+    for name in ("shares", "shares again"):
+        left = load_file(folder / name / "model.safetensors")
+        assert left.keys() == whole.keys()
+        assert all(torch.equal(left[key], tensor) for key, tensor in whole.items())
+        assert [path.name for path in saved(folder / name)] == ["iter_2", "iter_4"]
+    parts = sorted((folder / "shares" / "iter_4").glob("shard-*"))
+    sizes = [path.stat().st_size for path in parts]
+    assert len(parts) == 2, "each process wrote its own"
+    assert max(sizes) < 1.2 * min(sizes)
+
+
+def test_one_process_goes_on_from_a_folder_that_two_wrote(two, tmp_path):
+    folder, config = two
+    begun(folder / "shares", tmp_path / "run")
+    assert newest(tmp_path / "run") == tmp_path / "run" / "iter_2"
     went_on = load_file(train({**config, "batch": 4, "work_dir": str(tmp_path / "run")}))
     agree(went_on, load_file(folder / "run" / "model.safetensors"))
 

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -21,9 +22,9 @@ from safetensors.torch import load_file
 
 from shared import checkpoint
 from shared.engine import survive
-from shared.engine.hooks import newest, saved
 from shared.engine.launch import train
 from shared.engine.session import Session
+from shared.engine.states import newest, saved
 from shared.engine.survive import Signals
 
 HERE = Session(torch.device("cpu"))
@@ -171,6 +172,25 @@ def test_a_run_killed_at_any_moments_ends_as_if_it_never_was(runs, tiny, tmp_pat
     assert runs.end(runs.start(many)) == 0, runs.said
     assert "going on from" in runs.said
     assert same(load_file(tmp_path / "seg" / "model.safetensors"), whole)
+
+
+def test_a_run_killed_while_it_writes_a_folder_of_shares_ends_as_if_it_never_was(runs, tiny, tmp_path):
+    shared = ("parallel=fsdp2", "states=shares", "ema=0.0", "optimizer=adamw", "iters=6")
+    config = tiny("seg", tmp_path / "seg", *SETTINGS, *shared)
+
+    def alone(config: dict, **what: Any) -> int:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = str(probe.getsockname()[1])
+        return runs.end(runs.start(config, RANK="0", LOCAL_RANK="0", WORLD_SIZE="1", MASTER_PORT=port, **what))
+
+    begin, state = 2, 5  # fsyncs: config.json and its folder; then shares, the rest, the list, their folder, the run's folder
+    for at, last in ((1, 1), (4, 2), (5, 4)):  # by the fifth, a state has its name
+        assert alone(config, at=begin + state + at, then="SIGKILL") == -signal.SIGKILL, runs.said
+        assert newest(tmp_path / "seg") == saved(tmp_path / "seg")[-1] == tmp_path / "seg" / f"iter_{last}"
+    assert alone(config) == 0, runs.said
+    assert alone({**config, "work_dir": str(tmp_path / "whole"), "save_every": 100}) == 0, runs.said
+    assert same(*(load_file(tmp_path / name / "model.safetensors") for name in ("seg", "whole")))
 
 
 def test_a_signal_ends_the_run_with_its_state_saved(runs, tiny, tmp_path, whole):
