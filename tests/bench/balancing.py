@@ -12,7 +12,7 @@ from typing import Any
 from kept import Result, key
 
 from shared.build import named
-from shared.dense.balance import RULES, DynamicAverage
+from shared.dense.balance import RULES
 from shared.engine.config import Tree, load
 from shared.task import Task
 
@@ -24,7 +24,11 @@ Results = Mapping[tuple[str, int], Result]  # (rule, seed), (task, seed) of a mo
 def rules(iters: int) -> dict[str, Any]:
     """Every rule as a config's `balance`: as it comes, but where numbers have to fit the tasks or the length of the training."""
     fitting = {name: load(CONFIGS / f"{name}_synthetic_nano.py", [])["balance"] for name in ("staged", "uncertainty")}
-    return {name: name for name in RULES} | fitting | {"dwa": {"type": DynamicAverage, "window": max(1, iters // 20)}}
+    return (
+        {name: name for name in RULES}
+        | fitting
+        | {"dwa": {"type": "shared.dense.balance.DynamicAverage", "window": max(1, iters // 20)}}
+    )
 
 
 def settings(people: Path, backbone: Path | None, *, seed: int, iters: int, overrides: Sequence[str] = ()) -> Tree:
@@ -59,6 +63,12 @@ def seeds_of(results: Results, name: str) -> list[int]:
     return [seed for rule, seed in results if rule == name]
 
 
+def ranked(results: Results, tasks: Sequence[Task]) -> list[str]:
+    """The rules, the one with the best mean change first."""
+    rules = dict.fromkeys(name for name, _ in results if name not in {task.name for task in tasks})
+    return sorted(rules, key=lambda name: -mean(changes(results, tasks, name, seeds_of(results, name)).values()))
+
+
 def table(results: Results, tasks: Sequence[Task]) -> str:
     """A line for answers that do not look, for four models, and for each rule, the best mean first.
 
@@ -66,7 +76,6 @@ def table(results: Results, tasks: Sequence[Task]) -> str:
     iteration, parameters, passes of a backbone, and the mean change of each seed.
     """
     names = [task.name for task in tasks]
-    joint = {name: changes(results, tasks, name, seeds_of(results, name)) for name, _ in results if name not in names}
     lone = [[results[name, seed] for seed in seeds_of(results, name)] for name in names]
     head = "".join(f"{key(task):>19}" for task in tasks)
     columns = f"{'mean %':>8}{'worst %':>8}{'s/iter':>8}{'M params':>10}{'passes':>8}  mean % of each seed"
@@ -77,13 +86,13 @@ def table(results: Results, tasks: Sequence[Task]) -> str:
     seconds, parameters = (sum(mean(getattr(one, of) for one in lot) for lot in lone) for of in ("seconds", "parameters"))
     lines = [f"{'balance':<12}{'seeds':>5}{head}{columns}", f"{'not looking':<17}{trivial}"]
     lines.append(f"{SINGLE:<12}{min(map(len, lone)):>5}{scores}{'':16}{seconds:>8.3f}{parameters / 1e6:>10.3f}{len(tasks):>8}")
-    order = sorted(joint, key=lambda name: -mean(joint[name].values()))
-    return "\n".join(lines + [_line(results, tasks, name, joint[name]) for name in order])
+    return "\n".join(lines + [_line(results, tasks, name) for name in ranked(results, tasks)])
 
 
-def _line(results: Results, tasks: Sequence[Task], rule: str, changed: Mapping[str, float]) -> str:
+def _line(results: Results, tasks: Sequence[Task], rule: str) -> str:
     """A rule's line of the table."""
     seeds = seeds_of(results, rule)
+    changed = changes(results, tasks, rule, seeds)
     mine = [results[rule, seed] for seed in seeds]
     scores = "".join(f"{mean(one.scores[key(t)] for one in mine):>10.4f} {100 * changed[t.name]:+6.1f} %" for t in tasks)
     overall = f"{100 * mean(changed.values()):+8.1f}{100 * min(changed.values()):+8.1f}"

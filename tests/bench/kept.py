@@ -3,13 +3,13 @@
 import json
 import shutil
 import time
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from shared.engine.config import Tree
 from shared.engine.evaluate import run
 from shared.engine.launch import train
+from shared.engine.score import Scores
 from shared.engine.session import session
 from shared.task import Task
 from shared.weights import partial
@@ -21,8 +21,8 @@ RUNS = Path(__file__).parents[2] / "runs"
 class Result:
     """One training."""
 
-    scores: Mapping[str, float]  # `<task>/<score>`
-    trivial: Mapping[str, float]  # those of the answers that do not look
+    scores: Scores  # `<task>/<score>`
+    trivial: Scores  # those of the answers that do not look
     seconds: float  # of an iteration, reading pictures included
     parameters: int
 
