@@ -10,6 +10,7 @@ import torch
 from training import Setup, in_turn, ours, plain, ratios, transformers
 
 SMALL = Setup({"dim": 384, "depth": 6, "heads": 6}, (224, 224), 8, torch.device("cpu"), None, decoder=(192, 2, 6), head=(96, 96))
+pytestmark = pytest.mark.timeout(1800)
 PRECISIONS = {"fp32": None, "bf16": torch.bfloat16}
 ROUNDS = 7
 
@@ -22,9 +23,8 @@ def compared(setup: Setup, kind: str, makers) -> dict[str, float]:
     told = ratios(found)
     for name, seconds in found.items():
         middle = statistics.median(seconds)
-        print(
-            f"  {name:12} {middle:6.3f} s, {setup.batch / middle:6.1f} images/s" + (f", {told[name]:.2f} of ours" * (name in told))
-        )
+        beside = f", {told[name]:.2f} of ours" if name in told else ""
+        print(f"  {name:12} {middle:6.3f} s, {setup.batch / middle:6.1f} images/s{beside}")
     return told
 
 

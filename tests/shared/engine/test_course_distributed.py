@@ -17,6 +17,7 @@ from pretrain.everyone import averaged, gathered
 from shared.engine.launch import train
 from shared.engine.session import session
 
+pytestmark = pytest.mark.timeout(900)  # two more processes start, which takes minutes where many others run
 DISTIL = {"type": "pretrain.distil.Distil", "prototypes": 16, "hidden": 16, "bottleneck": 8, "momentum": (0.5, 0.9), "apart": 0.5}
 CROPS = {"type": "shared.data.crops.Crops", "local": 2, "local_hw": (32, 32)}
 COURSE = (f"model.distil={DISTIL}", f"crops={CROPS}", "model.ratio=(0.4,0.9)", "model.block_share=0.5")
@@ -69,7 +70,7 @@ def two(tiny, tmp_path_factory):
         for rank in ("0", "1")
     ]
     try:
-        said = [process.communicate(timeout=280)[1] for process in pair]
+        said = [process.communicate(timeout=800)[1] for process in pair]
     finally:
         for process in pair:
             process.kill()  # none may outlive the test

@@ -29,6 +29,7 @@ from shared.engine.score import score
 from shared.engine.session import Session, session
 from shared.engine.step import Step
 
+pytestmark = pytest.mark.timeout(900)  # two more processes start, which takes minutes where many others run
 PARTS = ("gradient", "pointmap", "joint", "pretrain", "scores")
 
 
@@ -121,7 +122,11 @@ def both(tiny, trained, small_shards, tmp_path_factory):
         subprocess.Popen(command, env={**place, "RANK": rank, "LOCAL_RANK": rank}, stderr=subprocess.PIPE, text=True)
         for rank in ("0", "1")
     ]
-    said = [process.communicate(timeout=200)[1] for process in pair]
+    try:
+        said = [process.communicate(timeout=800)[1] for process in pair]
+    finally:
+        for process in pair:
+            process.kill()  # none may outlive the test
     assert [process.returncode for process in pair] == [0, 0], "\n".join(said)[-4000:]
     return folder, job
 

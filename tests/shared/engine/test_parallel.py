@@ -30,6 +30,7 @@ from shared.engine.step import Autocast, Step
 from shared.engine.survive import Guard, Signals
 from shared.engine.watch import Stopwatch
 
+pytestmark = pytest.mark.timeout(900)  # two more processes start, which takes minutes where many others run
 STEPS = 20
 STILL = {"frozen": {"frozen": 1}, "lora": {"lora": {"rank": 4, "alpha": 8}}}
 RUNS = {"run": "whole", "run again": "whole", "shares": "shares", "shares again": "shares"}
@@ -117,7 +118,7 @@ def two(tiny, small_shards, tmp_path_factory):
         for rank in ("0", "1")
     ]
     try:
-        said = [process.communicate(timeout=400)[1] for process in pair]
+        said = [process.communicate(timeout=800)[1] for process in pair]
     finally:
         for process in pair:
             process.kill()  # none may outlive the test

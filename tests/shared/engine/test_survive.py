@@ -135,7 +135,7 @@ def same(a: dict, b: dict) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
-def until(found, *, seconds: float = 120) -> None:
+def until(found, *, seconds: float = 250) -> None:
     deadline = time.monotonic() + seconds
     while not found():
         assert time.monotonic() < deadline, "it never came to that"

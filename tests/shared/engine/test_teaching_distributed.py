@@ -27,6 +27,7 @@ from shared.vit.model import ViT
 from tasks.depth.task import Depth
 from tasks.seg.task import Seg
 
+pytestmark = pytest.mark.timeout(900)  # two more processes start, which takes minutes where many others run
 HW = (32, 32)
 CASES = {"ddp": ("ddp", None), "pcgrad": ("ddp", "pcgrad"), "fsdp2": ("fsdp2", None)}  # way, balance
 
@@ -85,7 +86,11 @@ def two(tmp_path_factory) -> Path:
         subprocess.Popen(command, env={**place, "RANK": rank, "LOCAL_RANK": rank}, stderr=subprocess.PIPE, text=True)
         for rank in ("0", "1")
     ]
-    said = [process.communicate(timeout=200)[1] for process in pair]
+    try:
+        said = [process.communicate(timeout=800)[1] for process in pair]
+    finally:
+        for process in pair:
+            process.kill()  # none may outlive the test
     assert [process.returncode for process in pair] == [0, 0], "\n".join(said)[-4000:]
     return folder
 
