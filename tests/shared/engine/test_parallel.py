@@ -33,7 +33,8 @@ from shared.engine.watch import Stopwatch
 pytestmark = pytest.mark.timeout(900)  # two more processes start, which takes minutes where many others run
 STEPS = 20
 STILL = {"frozen": {"frozen": 1}, "lora": {"lora": {"rank": 4, "alpha": 8}}}
-RUNS = {"run": "whole", "run again": "whole", "shares": "shares", "shares again": "shares"}
+WHOLE, SHARES = {"parallel": "fsdp2", "states": "whole"}, {"parallel": "fsdp2", "states": "shares"}
+RUNS = {"run": WHOLE, "run again": WHOLE, "shares": SHARES, "shares again": SHARES, "shares ddp": {"parallel": "ddp"}}
 CLIP = 0.1  # less than any gradient here, so that every step is clipped
 
 
@@ -80,11 +81,12 @@ def work(folder: Path) -> None:
             told = followed({**job["seg"], **settings}, here, "fsdp2", steps=3)
             if here.first:
                 (folder / f"{name}.json").write_text(json.dumps(told))
-    for name, states in RUNS.items():
+    for name, settings in RUNS.items():
         os.environ["MASTER_PORT"] = str(next(ports))
-        train({**job["seg"], "parallel": "fsdp2", "states": states, "work_dir": str(folder / name)})
-        if f"{name} again" in RUNS and here.first:
-            begun(folder / name, folder / f"{name} again")
+        train({**job["seg"], **settings, "work_dir": str(folder / name)})
+        for later in RUNS:
+            if later.startswith(f"{name} ") and here.first:
+                begun(folder / name, folder / later)
 
 
 def begun(run: Path, copy: Path) -> None:
@@ -191,6 +193,12 @@ def test_states_of_shares_change_nothing_and_a_run_that_was_killed_ends_as_if_it
     sizes = [path.stat().st_size for path in parts]
     assert len(parts) == 2, "each process wrote its own"
     assert max(sizes) < 1.2 * min(sizes)
+
+
+def test_processes_with_whole_models_go_on_from_a_folder(two):
+    folder, _ = two
+    assert [path.name for path in saved(folder / "shares ddp")] == ["iter_2", "iter_4.pth"]
+    agree(*(load_file(folder / name / "model.safetensors") for name in ("shares ddp", "run")))
 
 
 def test_one_process_goes_on_from_a_folder_that_two_wrote(two, tmp_path):
