@@ -1,6 +1,6 @@
 """Four tasks of a Sapiens2 0.1b on a 4K photo, our way against that of transformers: seconds and memory, in pairs.
 
-Ten minutes on two cores: .venv/bin/python -m pytest tests/bench/test_transformers_speed.py -m slow -s
+Slow: .venv/bin/python -m pytest tests/bench/test_transformers_speed.py -m slow -s
 """
 
 import json
