@@ -1,8 +1,4 @@
-"""Sapiens2's pretraining on synthetic people: v2_nano, 128 x 96, four minutes on one core.
-
-Three hundred steps are too few for Sapiens2's temperatures and its slow teacher: all answers become even (docs/log.md). Here the
-teacher is surer and follows faster, and so does its centre.
-"""
+"""Sapiens2's pretraining on synthetic people: v2_nano, 128 x 96, four minutes on one core; its teacher is surer: docs/log.md."""
 
 from mmengine.config import read_base
 
