@@ -3,15 +3,13 @@
 Run as a script, this file is one of the two: python test_balancing_distributed.py FOLDER, with the environment of torchrun.
 """
 
-import os
-import socket
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
 from mmengine.model import MMDistributedDataParallel
+from processes import run_two
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -79,21 +77,7 @@ def trained(rule, here: Session) -> dict[str, Tensor]:
 def two(tmp_path_factory) -> Path:
     """The folder in which two processes have written all they found."""
     folder = tmp_path_factory.mktemp("two")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
-    place = {**os.environ, "OMP_NUM_THREADS": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    command = [sys.executable, __file__, str(folder)]
-    pair = [
-        subprocess.Popen(command, env={**place, "RANK": rank, "LOCAL_RANK": rank}, stderr=subprocess.PIPE, text=True)
-        for rank in ("0", "1")
-    ]
-    try:
-        said = [process.communicate(timeout=800)[1] for process in pair]
-    finally:
-        for process in pair:
-            process.kill()  # none may outlive the test
-    assert [process.returncode for process in pair] == [0, 0], "\n".join(said)[-4000:]
+    run_two(__file__, folder)
     return folder
 
 

@@ -5,15 +5,13 @@ Run as a script, this file is one of two processes that train: python test_compi
 
 import copy
 import json
-import os
 import shutil
-import socket
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+from processes import run_two
 
 from pretrain.model import MaskedAutoencoder
 from shared.build import build
@@ -103,16 +101,7 @@ def went_the_same_way(config: dict, plain: dict[str, torch.Tensor], compiled: di
 def together(config: dict, path: Path) -> dict[str, torch.Tensor]:
     """The weights that two processes end with."""
     path.write_text(json.dumps(config))
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(probe.getsockname()[1]), "WORLD_SIZE": "2"}
-    command = [sys.executable, __file__, str(path)]
-    jobs = [subprocess.Popen(command, env={**os.environ, **place, "RANK": r, "LOCAL_RANK": r}) for r in ("0", "1")]
-    try:
-        assert [job.wait(timeout=800) for job in jobs] == [0, 0]
-    finally:
-        for job in jobs:
-            job.kill()  # none may outlive the test
+    run_two(__file__, path)
     return read(Path(config["work_dir"]) / "model.safetensors").tensors
 
 

@@ -5,13 +5,12 @@ Run as a script, this file is one of the two processes: python test_course_distr
 
 import json
 import os
-import socket
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+from processes import free_ports, run_two
 
 from pretrain.everyone import averaged, gathered
 from shared.engine.launch import train
@@ -51,30 +50,9 @@ def work(folder: Path) -> None:
 def two(tiny, tmp_path_factory):
     """The folder in which two processes have done everything, and the settings for both."""
     folder = tmp_path_factory.mktemp("two")
-    probes = [socket.socket() for _ in range(3)]
-    for probe in probes:
-        probe.bind(("127.0.0.1", 0))
-    ports = [probe.getsockname()[1] for probe in probes]
-    for probe in probes:
-        probe.close()
     config = tiny("pretrain", folder / "one", "batch=2", "iters=3", "optimizer=adamw", "lr=1e-4", "preview=1", *COURSE)
-    (folder / "job.json").write_text(json.dumps({"ports": ports, "config": config}))
-    place = {**os.environ, "OMP_NUM_THREADS": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}
-    pair = [
-        subprocess.Popen(
-            [sys.executable, __file__, str(folder)],
-            env={**place, "RANK": rank, "LOCAL_RANK": rank},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in ("0", "1")
-    ]
-    try:
-        said = [process.communicate(timeout=800)[1] for process in pair]
-    finally:
-        for process in pair:
-            process.kill()  # none may outlive the test
-    assert [process.returncode for process in pair] == [0, 0], "\n".join(said)[-4000:]
+    (folder / "job.json").write_text(json.dumps({"ports": free_ports(1 + len(WAYS)), "config": config}))
+    run_two(__file__, folder)
     return folder, config
 
 

@@ -6,8 +6,6 @@ Run as a script, this file is one of the two processes: python test_distributed.
 import json
 import os
 import shutil
-import socket
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 from mmengine.model import MMDistributedDataParallel
+from processes import free_ports, run_two
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.utils.data import default_collate
@@ -92,16 +91,6 @@ def work(folder: Path) -> None:
                 (folder / f"scores{here.rank}.json").write_text(json.dumps(told))
 
 
-def free_ports(count: int) -> list[int]:
-    probes = [socket.socket() for _ in range(count)]
-    for probe in probes:
-        probe.bind(("127.0.0.1", 0))
-    ports = [probe.getsockname()[1] for probe in probes]
-    for probe in probes:
-        probe.close()
-    return ports
-
-
 SETTINGS = ("iters=4", "save_every=2", "lr=1e-4", "accumulate=2")
 
 
@@ -116,18 +105,7 @@ def both(tiny, trained, small_shards, tmp_path_factory):
     probe = f"probe={{'shards': '{small_shards}', 'pictures': 7}}"
     job["pretrain"] = tiny("pretrain", folder / "pretrain", "batch=2", probe, *SETTINGS)
     (folder / "job.json").write_text(json.dumps(job))
-    place = {**os.environ, "OMP_NUM_THREADS": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}
-    command = [sys.executable, __file__, str(folder)]
-    pair = [
-        subprocess.Popen(command, env={**place, "RANK": rank, "LOCAL_RANK": rank}, stderr=subprocess.PIPE, text=True)
-        for rank in ("0", "1")
-    ]
-    try:
-        said = [process.communicate(timeout=800)[1] for process in pair]
-    finally:
-        for process in pair:
-            process.kill()  # none may outlive the test
-    assert [process.returncode for process in pair] == [0, 0], "\n".join(said)[-4000:]
+    run_two(__file__, folder)
     return folder, job
 
 

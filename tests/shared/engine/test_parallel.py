@@ -6,14 +6,13 @@ Run as a script, this file is one of the two processes: python test_parallel.py 
 import json
 import os
 import shutil
-import socket
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
 import torch.distributed as dist
+from processes import free_ports, run_two
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
@@ -102,29 +101,12 @@ def begun(run: Path, copy: Path) -> None:
 def two(tiny, small_shards, tmp_path_factory):
     """The folder in which two processes have done everything."""
     folder = tmp_path_factory.mktemp("two")
-    probes = [socket.socket() for _ in range(1 + len(RUNS))]
-    for probe in probes:
-        probe.bind(("127.0.0.1", 0))
-    ports = [probe.getsockname()[1] for probe in probes]
-    for probe in probes:
-        probe.close()
     val = f"val={{'shards': '{small_shards}', 'limit': 3}}"  # two for one process, one for the other
     settings = ("iters=4", "save_every=2", "lr=1e-4", "accumulate=2", "preview=1", "val_every=2", "backbone.recompute=True")
     config = tiny("seg", folder / "seg", val, "batch=2", "optimizer=adamw", *settings)
     config["backbone"]["size"] = {"dim": 64, "depth": 2, "heads": 2}
-    (folder / "job.json").write_text(json.dumps({"ports": ports, "seg": config}))
-    place = {**os.environ, "OMP_NUM_THREADS": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}
-    command = [sys.executable, "-W", "error::UserWarning", __file__, str(folder)]
-    pair = [
-        subprocess.Popen(command, env={**place, "RANK": rank, "LOCAL_RANK": rank}, stderr=subprocess.PIPE, text=True)
-        for rank in ("0", "1")
-    ]
-    try:
-        said = [process.communicate(timeout=800)[1] for process in pair]
-    finally:
-        for process in pair:
-            process.kill()  # none may outlive the test
-    assert [process.returncode for process in pair] == [0, 0], "\n".join(said)[-4000:]
+    (folder / "job.json").write_text(json.dumps({"ports": free_ports(1 + len(RUNS)), "seg": config}))
+    run_two(__file__, folder, options=("-W", "error::UserWarning"))
     return folder, config
 
 

@@ -1,10 +1,9 @@
 """A process alone, and a process in a job."""
 
-import socket
-
 import pytest
 import torch
 import torch.distributed as dist
+from processes import free_ports
 
 from shared.engine.session import Session, precision_of, session
 
@@ -19,10 +18,7 @@ def test_alone_a_process_is_first_of_one():
 
 
 def test_in_a_job_it_joins_and_leaves(monkeypatch):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    place = {"RANK": 0, "LOCAL_RANK": 0, "WORLD_SIZE": 1, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    place = {"RANK": 0, "LOCAL_RANK": 0, "WORLD_SIZE": 1, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_ports(1)[0]}
     for key, value in place.items():
         monkeypatch.setenv(key, str(value))
     with session("cpu") as here:

@@ -7,11 +7,11 @@ import json
 import re
 import resource
 import shutil
-import socket
 from pathlib import Path
 
 import pytest
 import torch
+from processes import free_ports
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
@@ -26,10 +26,7 @@ SHARED = (*SETTINGS, "parallel=fsdp2", "states=shares")
 @pytest.fixture(scope="module", autouse=True)
 def alone():
     """This process is one that torchrun started, alone."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        place = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1"}
-        place["MASTER_PORT"] = str(probe.getsockname()[1])
+    place = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_ports(1)[0])}
     with pytest.MonkeyPatch.context() as patch:
         for name, value in place.items():
             patch.setenv(name, value)

@@ -9,7 +9,6 @@ import os
 import random
 import resource
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,6 +17,7 @@ from typing import Any
 
 import pytest
 import torch
+from processes import free_ports
 from safetensors.torch import load_file
 
 from shared import checkpoint
@@ -179,10 +179,8 @@ def test_a_run_killed_while_it_writes_a_folder_of_shares_ends_as_if_it_never_was
     config = tiny("seg", tmp_path / "seg", *SETTINGS, *shared)
 
     def alone(config: dict, **what: Any) -> int:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = str(probe.getsockname()[1])
-        return runs.end(runs.start(config, RANK="0", LOCAL_RANK="0", WORLD_SIZE="1", MASTER_PORT=port, **what))
+        job = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_PORT": str(free_ports(1)[0])}
+        return runs.end(runs.start(config, **job, **what))
 
     begin, state = 2, 5  # fsyncs: config.json and its folder; then shares, the rest, the list, their folder, the run's folder
     for at, last in ((1, 1), (4, 2), (5, 4)):  # by the fifth, a state has its name
@@ -203,9 +201,7 @@ def test_a_signal_ends_the_run_with_its_state_saved(runs, tiny, tmp_path, whole)
 
 def test_a_signal_to_one_process_ends_all_of_them_at_the_same_iteration(runs, tiny, tmp_path):
     config = tiny("seg", tmp_path / "seg", *SETTINGS, "iters=400", "save_every=5")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        job = {"WORLD_SIZE": "2", "MASTER_PORT": str(probe.getsockname()[1])}
+    job = {"WORLD_SIZE": "2", "MASTER_PORT": str(free_ports(1)[0])}
     ranks = [runs.start(config, RANK=rank, LOCAL_RANK=rank, **job) for rank in ("0", "1")]
     until(lambda: saved(tmp_path / "seg"))
     os.kill(ranks[1], signal.SIGTERM)
