@@ -4,6 +4,7 @@ import argparse
 from math import inf, nan
 from pathlib import Path
 
+from shared.data.options import positive
 from shared.data.view import Size
 from shared.infer.detector import SCORE, TORCHVISION, USUAL
 from shared.infer.modes import MODES, ZOOM
@@ -104,7 +105,7 @@ def parser_of(only: type[Task] | None) -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--per-shard",
-        type=photos,
+        type=positive,
         metavar="N",
         help=f"with --shards-out: photos in a shard at most ({PER_SHARD}; 1 GiB ends it)",
     )
@@ -127,13 +128,6 @@ def parser_of(only: type[Task] | None) -> argparse.ArgumentParser:
 def _formats(only: type[Task] | None) -> str:
     """The formats of a task, for the help."""
     return ", ".join(only.formats) if only and only.formats else "of each task those that it has, see docs/inference.md"
-
-
-def photos(text: str) -> int:
-    """`1000` -> photos."""
-    if not text.isdecimal() or not int(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of photos; write 1, 2, 3, ...")
-    return int(text)
 
 
 def threads(text: str) -> int:

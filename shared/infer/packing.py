@@ -20,6 +20,7 @@ from typing import Any, BinaryIO
 from shared.data.photo import Found
 from shared.data.tarindex import NAMES_MEMBER
 from shared.infer.manifest import Manifest
+from shared.weights import sync
 
 PER_SHARD = 1000  # photos
 LARGEST = 2**30  # bytes; a shard ends before the photo that would make it larger, so a kill costs no more than this
@@ -181,11 +182,7 @@ class _Shard:
 
     def rename(self) -> None:
         self.partial.replace(self.path)
-        folder = os.open(self.path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        sync(self.path.parent)
 
     def remove(self) -> None:
         """Leave nothing behind that has no name."""

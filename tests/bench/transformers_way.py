@@ -58,8 +58,8 @@ def make(task: str, folder: Path, depth: int) -> None:
         num_key_value_attention_heads=row.heads,
         image_size=(1024, 768),
         head_config=head,
-        num_labels=channels,
     )
+    config.num_labels = channels
     torch.manual_seed(0)
     model = getattr(transformers, f"Sapiens2For{kind}")(config)
     torch.nn.init.normal_(model.decode_head.predictor.weight, std=0.1)
