@@ -69,10 +69,8 @@ class Photometric:
 
     @staticmethod
     def _colour(image: np.ndarray, saturation: float, hue: float) -> np.ndarray:
-        scaled = image.astype(np.float32) / 255
-        angle, share, value = cv2.split(
-            cv2.cvtColor(scaled, cv2.COLOR_RGB2HSV)
-        )  # 0..360, 0..1, 0..1: in eight bits colours move by 4
+        hsv = cv2.cvtColor(image.astype(np.float32) / 255, cv2.COLOR_RGB2HSV)  # 0..360, 0..1, 0..1: in eight bits colours move by 4
+        angle, share, value = cv2.split(hsv)
         angle += np.float32(2 * hue)
         angle -= np.float32(360) * (angle >= 360)
         angle += np.float32(360) * (angle < 0)

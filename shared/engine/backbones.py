@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from shared import checkpoint
 from shared.build import build
 from shared.convert.timm import describe, is_timm
+from shared.data.options import size
 from shared.data.view import Size
 from shared.engine.probe import PATCHES, PICTURES, Probe, Scores, See, eyes
 from shared.engine.session import Session, precision_of, session
@@ -48,7 +49,7 @@ def compare() -> None:
     parser.add_argument("--shards", required=True, nargs="+", metavar="SHARDS", help="with some of seg, depth and normal")
     parser.add_argument("--pictures", type=int, default=PICTURES, help=f"evenly spread over the shards (default {PICTURES})")
     parser.add_argument("--patches", type=int, default=PATCHES, help=f"of each picture, at most (default {PATCHES})")
-    parser.add_argument("--size", metavar="HxW", help="of the backbone's input (default: what it was trained with)")
+    parser.add_argument("--size", type=size, metavar="HxW", help="of the backbone's input (default: what it was trained with)")
     parser.add_argument("--framing", default="whole", choices=("whole", "boxes"), help="the picture, or the person (default whole)")
     parser.add_argument("--device", default="auto", help="cpu, cuda; auto: the GPU where there is one")
     parser.add_argument("--precision", default="auto", help="fp32, bf16; auto: bf16 on GPUs that have it")
@@ -61,7 +62,7 @@ def compare() -> None:
                 options.checkpoint,
                 options.shards,
                 here,
-                size=_size(options.size),
+                size=options.size,
                 dtype=precision_of(options.precision, here.device),
                 **{name: getattr(options, name) for name in ("pictures", "patches", "framing")},
             )
@@ -137,13 +138,3 @@ def table(found: Mapping[str, Scores]) -> str:
     lines = [f"{'':<24}" + "".join(f"{column:>18}" for column in columns)]
     lines += [f"{name[-24:]:<24}" + "".join(f"{scores[column]:>18.4f}" for column in columns) for name, scores in found.items()]
     return "\n".join(lines) + "\n"
-
-
-def _size(text: str | None) -> Size | None:
-    """`1024x768` -> (1024, 768)."""
-    if text is None:
-        return None
-    parts = text.lower().split("x")
-    if len(parts) != 2 or not all(part.isdigit() and int(part) for part in parts):
-        raise ValueError(f"--size {text!r} is no size; write height x width in pixels, for example 1024x768")
-    return int(parts[0]), int(parts[1])

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
+from torch.nn.parallel import DistributedDataParallel
 
 from shared.dense.balance import Balancer
 from shared.engine.config import Tree
@@ -119,6 +120,11 @@ def spread_states(optimizer: torch.optim.Optimizer, *, whole: bool = True) -> No
     if whole:
         optimizer.register_state_dict_post_hook(_gather_moments)
     optimizer.register_load_state_dict_pre_hook(_cut_moments)
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The training step without what exchanges its gradients around it."""
+    return model.module if isinstance(model, DistributedDataParallel) else model
 
 
 def gathered(value: Any) -> Any:

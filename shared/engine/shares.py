@@ -21,9 +21,9 @@ from mmengine.runner import Runner
 from torch import Tensor, nn
 from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.tensor import DTensor
-from torch.nn.parallel import DistributedDataParallel
 
 from shared.engine.config import Tree
+from shared.engine.parallel import unwrapped
 from shared.engine.session import Session
 from shared.weights import sync
 
@@ -152,8 +152,7 @@ class Shares(Hook):
         self.folder = folder
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        model = runner.model.module if isinstance(runner.model, DistributedDataParallel) else runner.model
-        read(self.folder, model, runner.optim_wrapper.optimizer, checkpoint)  # type: ignore[union-attr, arg-type]
+        read(self.folder, unwrapped(runner.model), runner.optim_wrapper.optimizer, checkpoint)  # type: ignore[union-attr, arg-type]
 
 
 def read(folder: Path, step: nn.Module, optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:

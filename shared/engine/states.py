@@ -12,11 +12,10 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmengine.runner.checkpoint import save_checkpoint
 from mmengine.utils import apply_to
-from torch.nn.parallel import DistributedDataParallel
 
 from shared import checkpoint, weights
 from shared.engine import shares
-from shared.engine.parallel import gathered
+from shared.engine.parallel import gathered, unwrapped
 from shared.engine.session import Session
 from shared.engine.survive import agree, together
 
@@ -143,10 +142,9 @@ class Checkpoints(Hook):
 
 def _state(runner: Runner, iteration: int) -> dict[str, Any]:
     """What a run goes on from, as mmengine resumes it; its message hub stays empty, for our loop needs none."""
-    model = runner.model.module if isinstance(runner.model, DistributedDataParallel) else runner.model
     return {
         "meta": {"iter": iteration, "epoch": 0, "seed": runner.seed},
-        "state_dict": model.state_dict(),
+        "state_dict": unwrapped(runner.model).state_dict(),
         "optimizer": runner.optim_wrapper.state_dict(),  # type: ignore[union-attr]
         "param_schedulers": [scheduler.state_dict() for scheduler in runner.param_schedulers],  # type: ignore[union-attr]
         "message_hub": {"log_scalars": {}, "runtime_info": {}, "resumed_keys": {}},

@@ -1,5 +1,6 @@
-"""Trainings whose results are kept, so that a bench of many of them which was stopped goes on where it was."""
+"""Trainings whose results are kept, so that a bench which was stopped goes on where it was, on the same code."""
 
+import hashlib
 import json
 import shutil
 import time
@@ -14,7 +15,17 @@ from shared.engine.session import session
 from shared.task import Task
 from shared.weights import partial
 
-RUNS = Path(__file__).parents[2] / "runs"
+ROOT = Path(__file__).parents[2]
+ROOMS = ("configs", "pretrain", "shared", "tasks")  # whose code decides what a training finds
+
+
+def digest() -> str:
+    """Changes where the code does: results of another are not those of this one."""
+    files = sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:12]
+
+
+RUNS = ROOT / "runs" / f"bench_{digest()}"
 
 
 @dataclass(frozen=True)
@@ -37,9 +48,7 @@ def trained(config: Tree, folder: Path) -> Result:
     path = folder.with_suffix(".json")
     if path.is_file():
         return Result(**json.loads(path.read_text()))
-    shutil.rmtree(
-        folder, ignore_errors=True
-    )  # one that was stopped begins anew: the seconds of its end would be told for all of it
+    shutil.rmtree(folder, ignore_errors=True)  # one that was stopped begins anew: seconds of its end alone are not those of all
     began = time.perf_counter()
     weights = train({**config, "work_dir": str(folder), "val": None})
     seconds = (time.perf_counter() - began) / config["iters"]

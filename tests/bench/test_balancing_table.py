@@ -1,6 +1,6 @@
 """What does a joint model cost its tasks? Four models of one task against one of all four, under each rule of balancing.
 
-An hour and a half on one core, left alone with it, since seconds are told, too; called again, it goes on where it was:
+An hour and a half on one core, left alone with it, since seconds are told, too; called again on the same code, it goes on:
 
     OMP_NUM_THREADS=1 .venv/bin/python -m pytest tests/bench/test_balancing_table.py -m slow -s
 """

@@ -31,7 +31,7 @@ SIZE = (1024, 768)
 def shards(tmp_path_factory, shared_folder):
     """Real photos as a camera stores them: 12 megapixels, JPEG of quality 90, colours at half the size; 2 to 4 MB each."""
     found = sorted((shared_folder / "images" / "highres").glob("*.jpg"))
-    if not found:
+    if not found:  # real photos are not ours to commit
         pytest.skip("there are no large photos beside the repository")
     contents = []
     for path in found:

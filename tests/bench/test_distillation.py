@@ -1,7 +1,7 @@
 """Do taught labels help? The demo's joint model on 50 labelled people, and on those beside 450 that a teacher labelled: the same
 number of steps, three seeds. The teacher is the built-in model, which has never seen any of them.
 
-Half an hour on one core; called again, it goes on where it was:
+Half an hour on one core; called again on the same code, it goes on:
 
     OMP_NUM_THREADS=1 .venv/bin/python -m pytest tests/bench/test_distillation.py -m slow -s
 """

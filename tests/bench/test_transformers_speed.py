@@ -26,7 +26,7 @@ def run(task: str, way: str, folder: Path, *more: str) -> str:
 @pytest.fixture(scope="module", params=list(HEADS))
 def made(request, tmp_path_factory) -> tuple[str, Path]:
     """A task, and the folder with its random weights."""
-    if find_spec("transformers") is None or find_spec("transformers.models.sapiens2") is None:
+    if find_spec("transformers") is None or find_spec("transformers.models.sapiens2") is None:  # only `dev` asks for it
         pytest.skip("transformers is not installed, or is without Sapiens2; 5.23 has it")
     folder = tmp_path_factory.mktemp(request.param)
     run(request.param, "make", folder)

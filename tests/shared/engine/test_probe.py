@@ -225,7 +225,7 @@ def test_a_table_has_the_checkpoint_its_random_twin_raw_pixels_and_not_looking(
     told = json.loads(out.read_text())
     assert told["model.safetensors"] == found(small_shards, eyes(loaded(pretrained)[0]))
     assert told["random weights"] != told["model.safetensors"]
-    for wrong, sentence in (("64", "--size '64' is no size"), ("64x50", "no multiple of the backbone's stride")):
+    for wrong, sentence in (("64", "--size: '64' must be height x width"), ("64x50", "no multiple of the backbone's stride")):
         monkeypatch.setattr("sys.argv", [*command[:-1], wrong])
         with pytest.raises(SystemExit) as left:
             compare()
