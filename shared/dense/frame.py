@@ -44,7 +44,7 @@ def settle(
     """
     raw = raw.float()
     if task.answers == "points":
-        return settle_points(task, raw[None], [view])[0]
+        return points_of(task.decode(raw[None])[0], view, raw.shape[-2:])
     if back.late:
         strips = _strips(*_late(task, raw, view, source_hw, back.blur), source_hw)
     else:
@@ -72,24 +72,32 @@ class Rows:
 
     def __init__(self, height: int) -> None:
         self.height, self.filled, self.answer = height, 0, torch.empty(0)
+        self._behind: torch.cuda.Stream | None = None  # on which rows are still coming
 
     def add(self, strip: Tensor) -> None:
         """The next rows: (n,W) or channels first, (C,n,W)."""
         strip = _channels_last(strip)
         if not self.filled:
-            self.answer = torch.empty((self.height, *strip.shape[1:]), dtype=strip.dtype)
-        self.answer[self.filled : self.filled + len(strip)] = strip
+            self.answer = torch.empty((self.height, *strip.shape[1:]), dtype=strip.dtype, pin_memory=strip.is_cuda)
+            self._behind = torch.cuda.current_stream(strip.device) if strip.is_cuda else None
+        self.answer[self.filled : self.filled + len(strip)].copy_(strip, non_blocking=True)
         self.filled += len(strip)
 
     def whole(self) -> Tensor:
         """(H,W) or (H,W,C); all rows have been added."""
+        if self._behind is not None:
+            self._behind.synchronize()
         return self.answer
 
 
-def settle_points(task: Task, raw: Tensor, views: Sequence[View]) -> Tensor:
-    """Raw answers of several views (B,C,h,w), decoded together where they lie -> points of the pictures (B,K,3), on the CPU."""
-    found = task.decode(raw.float()).cpu()
-    return torch.stack([_points(points, view, raw.shape[-2:]) for points, view in zip(found, views, strict=True)])
+def points_of(found: Tensor, view: View, hw: Sequence[int]) -> Tensor:
+    """Points (K,3) that were decoded from heatmaps of (h,w) pixels of a view -> of the picture, on the CPU.
+
+    Heatmaps follow UDP: their corners are the corners of the view.
+    """
+    (h, w), (H, W), found = hw, view.size, found.cpu()
+    xy = found[:, :2].double().numpy() * [(W - 1) / max(w - 1, 1), (H - 1) / max(h - 1, 1)]
+    return torch.from_numpy(np.c_[view.to_source(xy), found[:, 2].numpy()].astype(np.float32))
 
 
 def unmirror(task: Task, raw: Tensor) -> Tensor:
@@ -190,13 +198,6 @@ def _between(x: Tensor, n: int, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     x = x.clamp(0, n - 1)
     low = x.floor().clamp(max=max(n - 2, 0))
     return low.long().to(like.device), (low + 1).clamp(max=n - 1).long().to(like.device), (x - low).to(like)
-
-
-def _points(points: Tensor, view: View, hw: tuple[int, ...]) -> Tensor:
-    """(K,3) in heatmap pixels, on the CPU -> in source pixels. Heatmaps follow UDP: their corners are the corners of the view."""
-    (h, w), (H, W) = hw, view.size
-    xy = points[:, :2].double().numpy() * [(W - 1) / max(w - 1, 1), (H - 1) / max(h - 1, 1)]
-    return torch.from_numpy(np.c_[view.to_source(xy), points[:, 2].numpy()].astype(np.float32))
 
 
 def _channels_last(answer: Tensor) -> Tensor:

@@ -53,7 +53,10 @@ def parser_of(only: type[Task] | None) -> argparse.ArgumentParser:
         "--people-score", type=float, metavar="S", help=f"with --people detect: who is less sure is nobody ({SCORE})"
     )
     parser.add_argument(
-        "--batch", type=int, default=BATCH, metavar="N", help="people in the network at once (default: %(default)s)"
+        "--batch",
+        type=int,
+        metavar="N",
+        help=f"views in the network at once (default: {BATCH}, on processors one where maps are asked for)",
     )
     parser.add_argument(
         "--mode",
@@ -80,7 +83,7 @@ def parser_of(only: type[Task] | None) -> argparse.ArgumentParser:
         "--workers",
         type=threads,
         metavar="N",
-        help="threads that read and write meanwhile; 0: one thing after another (default: one for each core, 8 at most)",
+        help="threads that read and write meanwhile; 0: one thing after another (default: one for each core, 16 at most)",
     )
     parser.add_argument("--formats", default="", metavar="A,B", help="files to write instead of the usual ones: " + _formats(only))
     parser.add_argument(

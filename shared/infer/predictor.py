@@ -1,38 +1,28 @@
 """Predictor: a checkpoint and a picture in, answers out."""
 
-from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+import time
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 
 from shared import builtin, checkpoint
 from shared.data.view import Size, View
-from shared.dense.frame import settle, settle_points, unmirror
+from shared.dense.frame import points_of, settle, unmirror
 from shared.dense.model import DenseModel
 from shared.dense.mosaic import compose
+from shared.infer.batching import Answers, Begun, Pass, Pending, Picture, Room, Shown, Step, deal
 from shared.infer.modes import ZOOM, close_views, composable, refuse_mode
 from shared.infer.preset import Look, preset_of, show, view_of
 from shared.render import draw_boxes
 from shared.task import Framing, Task
 
-Answers = dict[str, np.ndarray]
-Picture = tuple[np.ndarray, np.ndarray | None]  # (H,W,3) uint8 RGB, and the boxes (P,4) of people, None: it is one as a whole
-Found = defaultdict[tuple[int, str], list[np.ndarray]]  # number of the picture, name of the task -> points (K,3) of its views
 PRECISIONS = ("auto", "fp32", "bf16")
 BATCH = 8  # views; 308 heatmaps of 256 x 192 for each are half a gigabyte
-NOTHING: Mapping[str, np.ndarray] = MappingProxyType({})
-
-
-class Pass(NamedTuple):
-    """Tasks that one pass of the backbone answers, and what it shows."""
-
-    look: Look
-    per_person: bool
-    names: tuple[str, ...]
 
 
 class Predictor:
@@ -48,7 +38,7 @@ class Predictor:
         flip: average every answer with that for the mirror image; the official preset does so for pose anyway.
         formats: what answers will be asked for as (`Task.formats`): for `soft`, parts are answered with (H,W,K) probabilities.
         precision: `fp32`, or `bf16` autocast; `auto` is bf16 on GPUs that have it, and fp32 under the official preset.
-        batch: views that go through the network at once, where people are looked at or whole pictures for points alone.
+        batch: views that go through the network at once; None: 8, and on processors, where it gains nothing, 1 of those with maps.
         mode: how maps are looked at besides as a whole: `people` in close views of the boxes, `tiles` all over, `auto` in those of
             people where boxes are known. See docs/inference.md.
         zoom: of tiles, against the whole view; never beyond the picture's own pixels.
@@ -76,13 +66,13 @@ class Predictor:
         flip: bool = False,
         precision: str = "auto",
         formats: Collection[str] = (),
-        batch: int = BATCH,
+        batch: int | None = None,
         mode: str = "whole",
         zoom: float = ZOOM,
         focal_px: float | None = None,
         compiled: bool = False,
     ) -> None:
-        if batch < 1:
+        if batch is not None and batch < 1:
             raise ValueError(f"--batch {batch} answers nobody; write how many people the network looks at at once, 1 or more")
         if precision not in PRECISIONS:
             raise ValueError(f"there is no precision {precision!r}; choose one of {', '.join(PRECISIONS)}")
@@ -96,9 +86,11 @@ class Predictor:
         self.tasks: tuple[Task, ...] = tuple(task for _, task in rows)
         self.presets = {task.name: row for row, task in rows}
         refuse_mode(mode, self.tasks, self.presets, zoom)
-        self.batch, self.mode, self.zoom = batch, mode, zoom
+        self.mode, self.zoom, self.focal_px = mode, zoom, focal_px
         self.model, self.size, self.device = model.to(device).eval(), size, torch.device(device)
-        self.focal_px = focal_px
+        self.late = self.device.type == "cuda"
+        self.beside = torch.cuda.Stream(self.device) if self.late else None
+        self.room, self.room_of_maps = Room(batch or BATCH), Room(batch or (BATCH if self.late else 1))
         auto = self.device.type == "cuda" and torch.cuda.is_bf16_supported() and preset != "official"
         self.dtype = torch.bfloat16 if precision == "bf16" or (precision == "auto" and auto) else None
         if compiled:
@@ -141,98 +133,113 @@ class Predictor:
             model.lower(predictor.dtype)
         return predictor
 
-    def __call__(self, image: np.ndarray, *, boxes: np.ndarray | None = None, known: Mapping[str, np.ndarray] = NOTHING) -> Answers:
+    def __call__(self, image: np.ndarray, *, boxes: np.ndarray | None = None) -> Answers:
         """One picture's answers by task name.
 
         Args:
             image: (H,W,3) uint8 RGB.
             boxes: (P,4) x0 y0 x1 y1 px, the people for tasks that look at one person at a time; None: the whole picture is one.
-            known: what `points` answered for this picture already.
 
         Returns:
             Maps at the picture's size; points (K,3), or (P,K,3) where boxes are given.
 
         Raises:
             ValueError: the image is not uint8 RGB, or the boxes are none.
+            MemoryError: the device has no room for one view.
         """
-        answers = dict(known) or self.points([(image, boxes)])[0]
-        for one in self._passes(boxes, points=False):
-            answers |= self._look(one, [(image, None)], people=boxes)[0]
-        return {task.name: answers[task.name] for task in self.tasks}
+        (one,) = self.begin([(image, boxes)])
+        return one.finish()
 
-    def points(self, pictures: Sequence[Picture]) -> list[Answers]:
-        """Answers of the tasks that share no view with one of maps, for several pictures: at most `batch` views at a time.
+    def begin(self, pictures: Sequence[Picture]) -> Iterator[Begun]:
+        """Answer several pictures in batches, in their order.
 
-        Memory does not grow with the number of people. For arguments and errors see `__call__`; pictures of one list fail together.
+        On a GPU the network goes on meanwhile, and `finish` brings answers to the picture's size beside it; on processors that is
+        done before. Memory grows with the pictures that were begun and not finished, and not with the number of people. For
+        arguments, answers and errors see `__call__`; pictures of one list fail together.
         """
-        places: dict[Pass, list[tuple[int, np.ndarray | None]]] = {}  # number of the picture, box
-        for number, (image, boxes) in enumerate(pictures):
+        for image, boxes in pictures:
             _refuse(image, boxes)
-            for one in self._passes(boxes, points=True):
-                people = boxes if one.per_person and boxes is not None else [None]
-                places.setdefault(one, []).extend((number, box) for box in people)
-        found: Found = defaultdict(list)
-        for one, views in places.items():
-            for start in range(0, len(views), self.batch):
-                some = views[start : start + self.batch]
-                answers = self._look(one, [(pictures[number][0], box) for number, box in some])
-                for (number, _), answer in zip(some, answers):
-                    for name, points in answer.items():
-                        found[number, name].append(points)
-        return [self._gathered(boxes, number, found) for number, (_, boxes) in enumerate(pictures)]
+        began = time.perf_counter()
+        points = deal(pictures, lambda boxes: self._passes(boxes, points=True), self._look, self.room)
+        shared = (time.perf_counter() - began) / max(len(pictures), 1)
+        while pictures:
+            began, some = time.perf_counter(), pictures[: self.room_of_maps.views]
+            maps = deal(some, lambda boxes: self._passes(boxes, points=False), self._look, self.room_of_maps)
+            finish = [partial(self._gathered, boxes, one | other) for (_, boxes), one, other in zip(some, points, maps)]
+            if not self.late:
+                finish = [partial(dict, done()) for done in finish]
+            seconds = shared + (time.perf_counter() - began) / len(some)
+            yield from (Begun(done, seconds) for done in finish)
+            pictures, points = pictures[len(some) :], points[len(some) :]
 
-    def views(self, boxes: np.ndarray | None) -> int:
-        """How many views of a picture `points` has to answer."""
-        passes = self._passes(boxes, points=True)
-        return sum(len(boxes) if one.per_person and boxes is not None else 1 for one in passes)
+    def fill(self, people: Iterable[np.ndarray | None]) -> float:
+        """How full the fullest batch is that pictures with these people make, 1 being full; 0: they need not wait for others."""
+        views: Counter[Pass] = Counter()
+        for boxes in people:
+            for one in self._passes(boxes):
+                views[one] += len(boxes) if one.per_person and boxes is not None else 1
+        rooms = {one: (self.room if one.points else self.room_of_maps).views for one in views}
+        return max((views[one] / room for one, room in rooms.items() if one.points or room > 1), default=0)
 
-    def _passes(self, boxes: np.ndarray | None, *, points: bool) -> list[Pass]:
-        """What looks at a picture in one way shares a pass of the backbone: passes of points alone, or the others."""
+    def weight(self, height: int, width: int) -> int:
+        """Bytes that the maps of a picture of so many pixels hold; points hold next to none."""
+        return (
+            height
+            * width
+            * sum(task.decode(torch.zeros(1, task.channels, 1, 1)).nbytes for task in self.tasks if task.answers == "map")
+        )
+
+    def _passes(self, boxes: np.ndarray | None, *, points: bool | None = None) -> list[Pass]:
+        """What looks at a picture in one way shares a pass of the backbone: passes of points alone, or the others, or all."""
         alike: dict[tuple[Look, bool], list[Task]] = {}
         for task in self.tasks:
             per_person = boxes is not None and task.framing is Framing.BOXES
             alike.setdefault((self.presets[task.name].look, per_person), []).append(task)
-        chosen = [(way, tasks) for way, tasks in alike.items() if points == all(task.answers == "points" for task in tasks)]
-        return [Pass(*way, tuple(task.name for task in tasks)) for way, tasks in chosen]
+        found = [
+            Pass(*way, all(task.answers == "points" for task in tasks), tuple(task.name for task in tasks))
+            for way, tasks in alike.items()
+        ]
+        return [one for one in found if points is None or one.points == points]
 
-    def _gathered(self, boxes: np.ndarray | None, number: int, found: Found) -> Answers:
-        """The points of one picture: (K,3) where it was seen as a whole, (P,K,3) where by people."""
+    def _gathered(self, boxes: np.ndarray | None, views: Mapping[Pass, Sequence[Pending]]) -> Answers:
+        """The answers of one picture: points are (K,3) where it was seen as a whole, (P,K,3) where by people."""
         answers: Answers = {}
-        for one in self._passes(boxes, points=True):
+        for one in self._passes(boxes):
+            found = [view() for view in views.get(one, [])]
             for task in self._of(one):
-                rows, nobody = found[number, task.name], np.zeros((0, task.channels, 3), np.float32)
+                rows, nobody = [answer[task.name] for answer in found], np.zeros((0, task.channels, 3), np.float32)
                 answers[task.name] = rows[0] if not one.per_person else np.stack(rows) if rows else nobody
-        return answers
+        return {task.name: answers[task.name] for task in self.tasks}
 
     def _of(self, one: Pass) -> list[Task]:
         return [task for task in self.tasks if task.name in one.names]
 
     @torch.inference_mode()
-    def _look(self, one: Pass, seen: Sequence[Picture], *, people: np.ndarray | None = None) -> list[Answers]:
-        """Answers of some views in one pass: of whole pictures, or of one box (4,) in each; `people` are looked at besides."""
-        tasks, sizes = self._of(one), [(image.shape[0], image.shape[1]) for image, _ in seen]
-        views = [view_of(one.look, hw, box, self.size) for hw, (_, box) in zip(sizes, seen)]
-        raw = self._raw(one, [(image, view) for view, (image, _) in zip(views, seen)])
-        answers = [self._composed(one, image, view, {n: maps[i] for n, maps in raw.items()}, people)
-                   for i, ((image, _), view) in enumerate(zip(seen, views))]  # fmt: skip
+    def _look(self, one: Pass, seen: Sequence[Shown]) -> list[Pending]:
+        """Some views in one pass of the backbone."""
+        tasks, sizes = self._of(one), [(shown.image.shape[0], shown.image.shape[1]) for shown in seen]
+        views = [view_of(one.look, hw, shown.box, self.size) for hw, shown in zip(sizes, seen)]
+        raw = self._raw(one, [(shown.image, view) for shown, view in zip(seen, views)])
+        left = [self._composed(one, shown, view, {name: maps[i] for name, maps in raw.items()})
+                for i, (shown, view) in enumerate(zip(seen, views))]  # fmt: skip
         for task in tasks:
             maps, back = raw.pop(task.name), self.presets[task.name].back
-            points = list(settle_points(task, maps, views)) if task.answers == "points" else []
-            for i, answer in enumerate(answers):
-                if task.name not in answer:
-                    found = points[i] if points else settle(task, maps[i], views[i], sizes[i], back, focal_px=self.focal_px)
-                    answer[task.name] = found.numpy()
-        return answers
+            points = task.decode(maps) if task.answers == "points" else None  # at once: heatmaps are large, points few
+            for i, (view, hw, steps) in enumerate(zip(views, sizes, left)):
+                settled = (partial(settle, task, maps[i], view, hw, back, focal_px=self.focal_px) if points is None else
+                           partial(points_of, points[i], view, maps.shape[-2:]))  # fmt: skip
+                steps.setdefault(task.name, settled)
+        return [Pending(steps, self.beside) for steps in left]
 
-    def _composed(self, one: Pass, image: np.ndarray, view: View, whole: Mapping[str, torch.Tensor], people: Any) -> Answers:
+    def _composed(self, one: Pass, shown: Shown, view: View, whole: Mapping[str, torch.Tensor]) -> dict[str, Step]:
         """The answers of one picture in which close views stand; none where there are no such views."""
         tasks = [task for task in self._of(one) if composable(task, self.presets[task.name])]
-        hw = (image.shape[0], image.shape[1])
-        close = close_views(self.mode, hw, self.size, people, zoom=self.zoom) if tasks else []
+        image, hw = shown.image, (shown.image.shape[0], shown.image.shape[1])
+        close = close_views(self.mode, hw, self.size, shown.people, zoom=self.zoom) if tasks else []
         if not close:
             return {}
         found = compose(tasks, whole, view, close, lambda some: self._each(one, image, some), hw)
-        return {name: answer.numpy() for name, answer in found.items()}
+        return {name: lambda answer=answer: answer for name, answer in found.items()}
 
     def _each(self, one: Pass, image: np.ndarray, views: Sequence[View]) -> list[dict[str, torch.Tensor]]:
         """Raw answers of views of one picture, one by one."""
@@ -242,7 +249,8 @@ class Predictor:
     def _raw(self, one: Pass, shown: Sequence[tuple[np.ndarray, View]]) -> dict[str, torch.Tensor]:
         """Raw answers (B,C,h,w) of a pass for views of pictures, averaged with those for their mirror images if it flips."""
         seen = np.stack([show(one.look, image, view).transpose(2, 0, 1) for image, view in shown])
-        batch = torch.from_numpy(seen).to(self.device)
+        batch = torch.from_numpy(seen)
+        batch = batch.pin_memory().to(self.device, non_blocking=True) if self.device.type == "cuda" else batch.to(self.device)
         raw = self._forward(batch, one.names)
         if one.look.flip:
             mirrored = self._forward(batch.flip(-1), one.names)

@@ -7,6 +7,8 @@ import logging
 import os
 import sys
 import time
+from collections import deque
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -19,12 +21,13 @@ from tqdm import tqdm
 
 from shared.data.photo import Found
 from shared.formats import About, Ask
+from shared.infer.batching import Answers, Begun
 from shared.infer.belt import Belt, Here
 from shared.infer.gallery import PHOTO, exhibit, make_page
 from shared.infer.manifest import Manifest
 from shared.infer.packing import Packing
 from shared.infer.people import Finder, People, whole
-from shared.infer.predictor import Answers, Predictor
+from shared.infer.predictor import Predictor
 from shared.infer.reader import FORGIVEN, HELD, Read, called, read_ahead, where
 from shared.infer.video import is_video
 from shared.infer.watch import watch
@@ -33,7 +36,8 @@ from shared.infer.writer import members, write
 log = logging.getLogger(__name__)
 USUAL = Ask()
 BEHIND = 600_000_000  # bytes of photos and answers that wait to be written: two of 4K with four answers; one may have more
-THREADS = 8  # more of them than a disk can feed
+EACH = 300_000_000  # of one such: beside a GPU every thread may have one, for a photo is written longer than looked at
+THREADS = 16  # more of them than a disk can feed
 
 
 class Waiting(NamedTuple):
@@ -100,10 +104,10 @@ class Run:
             self.fail(read.found, error, seconds=time.perf_counter() - began)
             return
         queue = [*self.queue, Waiting(read.found, read.image, people, time.perf_counter() - began)]
-        if self._views(queue) > self.predictor.batch or sum(waiting.image.size // 3 for waiting in queue) > HELD:
+        if self._full(queue) > 1 or sum(waiting.image.size // 3 for waiting in queue) > HELD:
             self.flush()
         self.queue.append(queue[-1])
-        if not self._views(self.queue):  # nothing that could go together with others
+        if not 0 < self._full(self.queue) < 1:
             self.flush()
 
     def take_video(self, found: Found, finder: Finder, **smoothing: bool) -> None:
@@ -121,19 +125,22 @@ class Run:
                 self._note(found, status="done", seconds=time.perf_counter() - began)
 
     def flush(self) -> None:
-        """Answer all that wait, and hand them to who writes."""
-        queue, self.queue = self.queue, []
-        began = time.perf_counter()
-        found = self._together(queue)
-        shared = (time.perf_counter() - began) / max(len(queue), 1)  # what they did together, by equal parts
-        for photo, points in zip(queue, found):
-            began = time.perf_counter() - shared - photo.seconds
-            try:
-                answers = self.predictor(photo.image, boxes=photo.boxes, known=points)
-            except FORGIVEN as error:
-                self.fail(photo.found, error, seconds=time.perf_counter() - began)
-            else:
-                self._hand_over(photo, answers, seconds=time.perf_counter() - began)
+        """Answer all that wait, and hand them to who writes; where one of them cannot be looked at, each is asked for by itself."""
+        queue, self.queue = deque(self.queue), []
+        try:
+            self._answer(queue)
+        except FORGIVEN:
+            for photo in queue:
+                began = time.perf_counter()
+                try:
+                    self._answer(deque([photo]))
+                except FORGIVEN as error:
+                    self.fail(photo.found, error, seconds=photo.seconds + time.perf_counter() - began)
+
+    def _answer(self, queue: deque[Waiting]) -> None:
+        """Photos in batches; those that are handed over leave the queue."""
+        for begun in self.predictor.begin([(photo.image, photo.boxes) for photo in queue]):
+            self._hand_over(queue.popleft(), begun)
 
     def fail(self, found: Found, error: Exception | None, *, seconds: float, did: str = "failed") -> None:
         """Name a photo or video that has no answer, or not all of it."""
@@ -146,19 +153,13 @@ class Run:
             self.manifest.add(found, **line)
         self.bar.update()
 
-    def _together(self, queue: list[Waiting]) -> list[Answers]:
-        """The points of all that wait; where one of the photos cannot be looked at, each will be asked for by itself."""
-        try:
-            return self.predictor.points([(photo.image, photo.boxes) for photo in queue])
-        except ValueError:
-            return [{} for _ in queue]
-
-    def _hand_over(self, photo: Waiting, answers: Answers, *, seconds: float) -> None:
-        """Let a photo's answers be written as soon as there is room, and note which ones have been."""
-        weight = photo.image.nbytes + sum(answer.nbytes for answer in answers.values())
+    def _hand_over(self, photo: Waiting, begun: Begun) -> None:
+        """Let a photo's answers be finished and written as soon as there is room, and note which ones have been."""
+        weight = photo.image.nbytes + self.predictor.weight(photo.image.shape[0], photo.image.shape[1])
         for written in self.desk.room(weight):
             self._settle(*written)
-        self.desk.put((photo.found, photo.image.shape[:2], seconds), weight, self._write, photo, answers)
+        seconds = photo.seconds + begun.seconds
+        self.desk.put((photo.found, photo.image.shape[:2], seconds), weight, self._write, photo, begun.finish)
         for written in self.desk.done():
             self._settle(*written)
 
@@ -195,14 +196,15 @@ class Run:
             for found, line in waiting:
                 self.fail(found, error, seconds=line["seconds"])
 
-    def _write(self, photo: Waiting, answers: Answers) -> Written:
-        """Write what was found in a photo; in a thread of its own, so nothing of the run is changed here."""
+    def _write(self, photo: Waiting, finish: Callable[[], Answers]) -> Written:
+        """Finish and write what was found in a photo; in a thread of its own, so nothing of the run is changed here."""
         hw = (photo.image.shape[0], photo.image.shape[1])
         about = About(hw) if photo.people is None else About(hw, photo.people.boxes, photo.people.scores)
         began, wrong = time.perf_counter(), None
         files: list[Path] = []
         inside: dict[str, memoryview] = {}
         try:
+            answers = finish()
             for task in self.predictor.tasks:  # one picture at a time: at 4K each takes a hundred megabytes
                 self._put(photo, task.asked(answers[task.name], self.ask._replace(about=about)), files, inside)
                 if self.render or self.gallery:
@@ -221,8 +223,8 @@ class Run:
         else:
             inside |= members(photo.found.name, what)
 
-    def _views(self, queue: list[Waiting]) -> int:
-        return sum(self.predictor.views(photo.boxes) for photo in queue)
+    def _full(self, queue: Iterable[Waiting]) -> float:
+        return self.predictor.fill(photo.boxes for photo in queue)
 
 
 def run(
@@ -267,7 +269,7 @@ def run(
         ThreadPoolExecutor(workers, "infer") if workers else Here() as pool,
         tqdm(total=len(left), desc="infer", unit="img") as bar,
     ):
-        desk = Belt(pool, most=BEHIND)
+        desk = Belt(pool, most=max(BEHIND, workers * EACH) if predictor.late else BEHIND)
         with (
             Run(predictor, out, ask, render, bar, desk, gallery, manifest, packing) as job,
             closing(read_ahead(left, pool)) as reads,
@@ -290,5 +292,5 @@ def run(
 
 
 def usual_workers() -> int:
-    """As many threads as the machine has cores, eight at most, shared with the other processes of torchrun; at least one."""
+    """As many threads as the machine has cores, sixteen at most, shared with the other processes of torchrun; at least one."""
     return max(1, min(THREADS, (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", 1))))

@@ -14,9 +14,10 @@ from tqdm import tqdm
 
 from shared.data.photo import Found
 from shared.formats import About, Ask
+from shared.infer.batching import Answers
 from shared.infer.film import Film, Lines
 from shared.infer.people import Finder, People
-from shared.infer.predictor import Answers, Predictor
+from shared.infer.predictor import Predictor
 from shared.infer.smoothing import TRUSTED, OneEuro
 from shared.infer.steady import Steady
 from shared.infer.tracking import Tracker, draw_numbers
@@ -98,20 +99,20 @@ def _answered(predictor: Predictor, frames: Iterable[Seen]) -> Iterator[tuple[Se
     """Frames wait until their people fill a batch of the network."""
     queue: list[Seen] = []
     for seen in frames:
-        views = sum(predictor.views(one.boxes) for one in [*queue, seen])
-        if queue and (views > predictor.batch or sum(one.frame.image.size // 3 for one in [*queue, seen]) > HELD):
+        full = predictor.fill(one.boxes for one in [*queue, seen])
+        if queue and (full > 1 or sum(one.frame.image.size // 3 for one in [*queue, seen]) > HELD):
             yield from _together(predictor, queue)
             queue = []
         queue.append(seen)
-        if not predictor.views(seen.boxes):  # it could go together with nothing
+        if not 0 < predictor.fill(one.boxes for one in queue) < 1:
             yield from _together(predictor, queue)
             queue = []
     yield from _together(predictor, queue)
 
 
 def _together(predictor: Predictor, queue: list[Seen]) -> Iterator[tuple[Seen, Answers]]:
-    for seen, points in zip(queue, predictor.points([(seen.frame.image, seen.boxes) for seen in queue])):
-        yield seen, predictor(seen.frame.image, boxes=seen.boxes, known=points)
+    for seen, begun in zip(queue, predictor.begin([(seen.frame.image, seen.boxes) for seen in queue])):
+        yield seen, begun.finish()
 
 
 class Reel:

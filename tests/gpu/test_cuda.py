@@ -1,5 +1,7 @@
 """What only a GPU can show: its attention kernels agree with the formula, and a step and an answer on it agree with the CPU's."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
@@ -121,3 +123,16 @@ def test_a_predictor_runs_in_bf16(model: DenseModel) -> None:
     answers = Predictor(model, size=(64, 48), device=CUDA)(image)
     assert answers["depth"].shape == (300, 200)
     assert np.isfinite(answers["normal"]).all()
+
+
+def test_pictures_begun_together_and_finished_in_threads_are_those_of_the_cpu(model: DenseModel) -> None:
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    pictures = [(np.random.default_rng(i).integers(0, 255, (90 + 10 * i, 70, 3), dtype=np.uint8), None) for i in range(9)]
+    exact = [begun.finish() for begun in Predictor(model, size=(64, 48), device="cpu", batch=1).begin(pictures)]
+    on_gpu = Predictor(model, size=(64, 48), device=CUDA, precision="fp32", batch=4)
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda one: one.finish(), on_gpu.begin(pictures)))
+    for wanted, answers in zip(exact, found, strict=True):
+        assert np.abs(answers["depth"] - wanted["depth"]).max() < 1e-3
+        assert np.abs(answers["normal"] - wanted["normal"]).max() < 1e-2
+        assert (answers["seg"] == wanted["seg"]).mean() > 0.99

@@ -2,10 +2,12 @@
 
 import json
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from shared.data.photo import find_photos
@@ -134,7 +136,7 @@ def test_sixty_people_go_through_the_network_four_at_a_time(pose, passes):
 
 def test_people_of_several_pictures_go_together_and_are_told_apart(pose, joint, passes):
     pictures = [(picture(50, 40), crowd(3, (50, 40))), (picture(30, 70), NOBODY), (picture(64, 64), crowd(6, (64, 64)))]
-    found = pose.points(pictures)
+    found = [begun.finish() for begun in pose.begin(pictures)]
     assert passes == [4, 4, 1]
     for predictor in (pose, joint):
         for answers, (image, boxes) in zip(found, pictures):
@@ -143,22 +145,71 @@ def test_people_of_several_pictures_go_together_and_are_told_apart(pose, joint, 
             assert np.allclose(answers["pose"], wanted, rtol=1e-5, atol=1e-4)
 
 
-def test_whole_pictures_go_together_where_only_points_are_asked_for(pose, joint, passes):
+def test_whole_pictures_go_together(pose, joint, passes):
     pictures = [(picture(50, 40), None), (picture(30, 70), None)]
-    found = pose.points(pictures)
+    found = [begun.finish() for begun in pose.begin(pictures)]
     assert passes == [2]
     for answers, (image, _) in zip(found, pictures):
         assert np.allclose(answers["pose"], pose(image)["pose"], rtol=1e-5, atol=1e-4)
-    assert joint.points(pictures) == [{}, {}], "parts, depth and normals of the same view are no points"
-    assert [joint.views(None), pose.views(None), joint.views(NOBODY), joint.views(crowd(3, (9, 9)))] == [0, 1, 0, 3]
 
 
-def test_points_that_are_known_are_not_asked_for_again(joint):
-    image, boxes = picture(50, 40), crowd(2, (50, 40))
-    known = {"pose": np.full((2, 17, 3), 7.0, np.float32)}
-    answers = joint(image, boxes=boxes, known=known)
-    assert list(answers) == ["seg", "depth", "normal", "pose"]
-    assert answers["pose"] is known["pose"]
+def test_pictures_with_maps_go_together_where_that_is_asked_for(trained, joint):
+    pictures = [(picture(50, 40), crowd(2, (50, 40))), (picture(30, 70), None), (picture(64, 48), NOBODY)]
+    seen: list[int] = []
+    joint.model.backbone.register_forward_pre_hook(lambda _, given: seen.append(len(given[0])))
+    together = [begun.finish() for begun in joint.begin(pictures)]
+    assert seen == [2, 2, 1], "two people; two pictures without them as a whole; one as a whole with its points"
+    for answers, (image, boxes) in zip(together, pictures):
+        alone = joint(image, boxes=boxes)
+        assert list(answers) == list(alone) == ["seg", "depth", "normal", "pose"]
+        assert all(answer.shape == alone[name].shape for name, answer in answers.items())
+        assert (answers["seg"] == alone["seg"]).mean() > 0.999
+        assert all(np.allclose(answers[name], alone[name], atol=1e-4) for name in ("depth", "normal", "pose"))
+    few = Predictor.load(trained, device="cpu")
+    assert [few.fill([boxes]) for boxes in (None, NOBODY, crowd(3, (9, 9)))] == [0, 0, 3 / 8], "on processors maps wait for nobody"
+    assert [joint.fill([boxes] * 2) for boxes in (None, NOBODY, crowd(3, (9, 9)))] == [2 / 4, 2 / 4, 6 / 4]
+
+
+def test_an_answer_that_is_finished_later_in_another_thread_is_the_same(joint, monkeypatch):
+    pictures = [(picture(50, 40), crowd(2, (50, 40))), (picture(30, 70), None)]
+    at_once = [begun.finish() for begun in joint.begin(pictures)]
+    monkeypatch.setattr(joint, "late", True)
+    begun = list(joint.begin(pictures))
+    with ThreadPoolExecutor(2) as pool:
+        later = list(pool.map(lambda one: one.finish(), reversed(begun)))[::-1]
+    for one, other in zip(at_once, later):
+        assert all(np.array_equal(one[name], other[name]) for name in one)
+
+
+def test_a_device_without_room_is_shown_fewer_views_at_once(trained, monkeypatch, caplog):
+    predictor, seen = Predictor.load(trained, device="cpu", batch=4), []
+    pictures = [(picture(50, 40), None) for _ in range(5)]
+    wanted = [predictor(image)["depth"] for image, _ in pictures]
+    forward = predictor.model.forward
+
+    def cramped(image, **options):
+        seen.append(len(image))
+        if len(image) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return forward(image, **options)
+
+    monkeypatch.setattr(predictor.model, "forward", cramped)
+    found = [begun.finish()["depth"] for begun in predictor.begin(pictures)]
+    assert seen == [4, 2, 2, 1]
+    assert all(np.allclose(one, other, atol=1e-4) for one, other in zip(found, wanted))
+    assert caplog.messages == ["the device has no room for 4 views at once; from now on it is shown 2"]
+
+
+def test_without_room_for_a_single_view_the_photo_fails_with_a_sentence(trained, album, tmp_path, monkeypatch):
+    predictor = Predictor.load(trained, device="cpu")
+
+    def cramped(image, **options):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(predictor.model, "forward", cramped)
+    failed = run(predictor, find_photos([album]), tmp_path / "out")
+    assert set(failed.values()) == {"the device has no room for one view; make it smaller (--size), or use another"}
+    assert list(failed) == ["a", "b", "c", "d", "e"]
 
 
 def test_people_of_photos_wait_for_one_another_up_to_a_batch(pose, passes, album, tmp_path):

@@ -156,7 +156,7 @@ def test_no_more_frames_are_held_than_fill_a_batch(pose, crossing, tmp_path):
 
     watch(pose, Found(crossing, "crossing"), tmp_path, finder=one, ask=Ask())
     assert len(alive) == 24
-    assert max(alive) <= pose.batch + 2, "and one in each hand"
+    assert max(alive) <= pose.room.views + 2, "and one in each hand"
 
 
 def test_boxes_may_be_given_for_each_frame_or_for_all(pose, short, tmp_path):
