@@ -156,10 +156,13 @@ def _step(*layers: nn.Module) -> nn.Sequential:
 
 
 class NormSiLU(nn.Module):
-    """InstanceNorm without parameters or stored statistics, then SiLU (trap 2); in place where no gradient is wanted."""
+    """InstanceNorm without parameters or stored statistics, then SiLU (trap 2).
+
+    On processors without gradient in place: there a map is a gigabyte, whose first touch takes longer than the norm (docs/log.md).
+    """
 
     def forward(self, x: Tensor) -> Tensor:
-        if torch.is_grad_enabled():
+        if torch.is_grad_enabled() or x.is_cuda:  # cuDNN's norm moves 3 maps where the steps below move 6, counted by their bytes
             return F.silu(F.instance_norm(x), inplace=True)
         pixels = x[0, 0].numel()
         mean = (_sums(x) / pixels)[..., None, None]

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from mmengine.model import BaseModel
+from mmengine.model import BaseDataPreprocessor, BaseModel
 from mmengine.optim import OptimWrapper
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
@@ -21,7 +21,7 @@ class Step(BaseModel):
     """Any module with `losses(batch) -> {"loss/<task>/<term>": scalar}`, and what balances and teaches it, if anything."""
 
     def __init__(self, model: nn.Module, balance: Balancer | None = None, teaching: Distillation | None = None) -> None:
-        super().__init__()
+        super().__init__(BaseDataPreprocessor(non_blocking=True))  # batches come in pinned memory
         self.model, self.balance, self.teaching = model, balance, teaching
 
     def forward(self, mode: str = "loss", **batch: Tensor) -> Any:
