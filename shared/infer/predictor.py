@@ -129,7 +129,7 @@ class Predictor:
         if missing := set(only or ()) - set(names):
             raise ValueError(f"{said} answers {', '.join(names)}, not {', '.join(sorted(missing))}; give a checkpoint of that task")
         predictor = cls(model, size=size, device=device, only=only, **options)
-        if predictor.dtype is not None and predictor.device.type == "cpu":
+        if predictor.dtype is not None:
             model.lower(predictor.dtype)
         return predictor
 

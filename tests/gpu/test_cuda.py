@@ -136,3 +136,12 @@ def test_pictures_begun_together_and_finished_in_threads_are_those_of_the_cpu(mo
         assert np.abs(answers["depth"] - wanted["depth"]).max() < 1e-3
         assert np.abs(answers["normal"] - wanted["normal"]).max() < 1e-2
         assert (answers["seg"] == wanted["seg"]).mean() > 0.99
+
+
+def test_weights_that_are_kept_in_bf16_answer_as_those_that_are_cast_for_every_picture(model: DenseModel) -> None:
+    image = np.random.default_rng(0).integers(0, 255, (90, 70, 3), dtype=np.uint8)
+    predictor = Predictor(model, size=(64, 48), device=CUDA, precision="bf16")
+    cast = predictor(image)
+    model.lower(torch.bfloat16)
+    kept = predictor(image)
+    assert all(np.allclose(cast[name], kept[name], atol=1e-4) for name in ("depth", "normal", "pose"))
