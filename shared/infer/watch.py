@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from shared.data.photo import Found
 from shared.formats import About, Ask
-from shared.infer.batching import Answers
+from shared.infer.batching import Answers, Begun
 from shared.infer.film import Film, Lines
 from shared.infer.people import Finder, People
 from shared.infer.predictor import Predictor
@@ -96,23 +96,31 @@ def _seen(clip: Clip, finder: Finder) -> Iterator[Seen]:
 
 
 def _answered(predictor: Predictor, frames: Iterable[Seen]) -> Iterator[tuple[Seen, Answers]]:
+    """Frames in batches; a GPU works at the next one already while one is finished."""
+    before: Iterable[tuple[Seen, Begun]] = ()
+    for some in _batches(predictor, frames):
+        begun: Iterable[tuple[Seen, Begun]] = zip(some, predictor.begin([(seen.frame.image, seen.boxes) for seen in some]))
+        if predictor.late:
+            before, begun = list(begun), before
+        yield from ((seen, one.finish()) for seen, one in begun)
+        del some, begun  # its frames, before others are read
+    yield from ((seen, one.finish()) for seen, one in before)
+
+
+def _batches(predictor: Predictor, frames: Iterable[Seen]) -> Iterator[list[Seen]]:
     """Frames wait until their people fill a batch of the network."""
     queue: list[Seen] = []
     for seen in frames:
         full = predictor.fill(one.boxes for one in [*queue, seen])
         if queue and (full > 1 or sum(one.frame.image.size // 3 for one in [*queue, seen]) > HELD):
-            yield from _together(predictor, queue)
+            yield queue
             queue = []
         queue.append(seen)
         if not 0 < predictor.fill(one.boxes for one in queue) < 1:
-            yield from _together(predictor, queue)
+            yield queue
             queue = []
-    yield from _together(predictor, queue)
-
-
-def _together(predictor: Predictor, queue: list[Seen]) -> Iterator[tuple[Seen, Answers]]:
-    for seen, begun in zip(queue, predictor.begin([(seen.frame.image, seen.boxes) for seen in queue])):
-        yield seen, begun.finish()
+    if queue:
+        yield queue
 
 
 class Reel:

@@ -145,6 +145,16 @@ def test_frames_go_through_the_network_together_and_it_changes_nothing(pose, cro
     assert [file.name for file in tmp_path.iterdir()] == ["many.pose.jsonl"]
 
 
+def test_frames_that_are_finished_while_the_next_are_looked_at_are_the_same(pose, crossing, tmp_path, monkeypatch):
+    told = []
+    for late in (False, True):
+        monkeypatch.setattr(pose, "late", late)
+        watch(pose, Found(crossing, str(late)), tmp_path, finder=whole, ask=Ask(), render=False)
+        told.append((tmp_path / f"{late}.pose.jsonl").read_bytes())
+    assert told[0] == told[1]
+    assert told[0].count(b"\n") == 24
+
+
 def test_no_more_frames_are_held_than_fill_a_batch(pose, crossing, tmp_path):
     frames: list[weakref.ref] = []
     alive: list[int] = []
