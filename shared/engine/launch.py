@@ -19,8 +19,8 @@ from shared import checkpoint
 from shared.build import build, named
 from shared.data.turns import Pictures, Turns
 from shared.dense.balance import balancer
+from shared.dense.compiled import compile_parts
 from shared.engine import data, mfu, optim, parallel, record, shares
-from shared.engine.compiled import compile_parts
 from shared.engine.config import Tree, load
 from shared.engine.course import Course, export
 from shared.engine.hooks import Balancing, Preview, Progress

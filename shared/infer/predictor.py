@@ -12,6 +12,7 @@ import torch
 
 from shared import builtin, checkpoint
 from shared.data.view import Size, View
+from shared.dense.compiled import compile_parts
 from shared.dense.frame import points_of, settle, unmirror
 from shared.dense.model import DenseModel
 from shared.dense.mosaic import compose
@@ -44,7 +45,7 @@ class Predictor:
         zoom: of tiles, against the whole view; never beyond the picture's own pixels.
         focal_px: focal length in pixels of the pictures, for metric depth; None: that of a lens of 75 degrees across the diagonal,
             and metres are wrong by as much as it is. May be set between pictures.
-        compiled: backbone and decoders go through torch.compile: the first picture takes a minute more, later ones less.
+        compiled: blocks and decoders go through torch.compile: the first picture takes a minute more, later ones less.
 
     Raises:
         ValueError: the size does not fit the patches, or there is no such preset, or none for a task of this model, or no such
@@ -93,9 +94,7 @@ class Predictor:
         self.room, self.room_of_maps = Room(batch or BATCH), Room(batch or (BATCH if self.late else 1))
         auto = self.device.type == "cuda" and torch.cuda.is_bf16_supported() and preset != "official"
         self.dtype = torch.bfloat16 if precision == "bf16" or (precision == "auto" and auto) else None
-        if compiled:
-            for part in (model.backbone, *model.decoders.values()):
-                part.compile()
+        compile_parts(model, compiled, self.device, fixed=False)
         if preset == "official" and backbone.rope is not None:
             backbone.rope.dtype = torch.bfloat16
 

@@ -10,8 +10,8 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 from training import Setup, Take, in_turn, ours, plain, transformers
 
+from shared.dense.compiled import compile_parts
 from shared.engine import mfu
-from shared.engine.compiled import compile_parts
 from shared.engine.plan import ATTENTION
 
 TRAINING = 3  # passes: forward, and the gradients of activations and of weights

@@ -15,9 +15,9 @@ from processes import run_two
 
 from pretrain.model import MaskedAutoencoder
 from shared.build import build
+from shared.dense.compiled import compile_parts
 from shared.dense.decoder import Spec
 from shared.dense.model import DenseModel
-from shared.engine.compiled import compile_parts
 from shared.engine.launch import describe, train
 from shared.vit.model import ViT
 from shared.weights import read

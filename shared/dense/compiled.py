@@ -1,9 +1,8 @@
-"""torch.compile for training: each block of a backbone and each decoder by itself, so that twenty-four alike are compiled once.
+"""torch.compile: each block of a backbone and each decoder by itself, so that twenty-four alike are compiled once.
 
 Modules are compiled in place: their names, weights, copies (averaging) and checkpoints are those of plain ones, and what shares a
-block out or exchanges its gradients stands around it. Shapes are fixed: batches are never cut short and as many patches are hidden
-of every picture, so that a training compiles once, and once more where it validates. What was compiled is kept on disk by PyTorch
-(TORCHINDUCTOR_CACHE_DIR, else a folder of the user's under /tmp), for the next run.
+block out or exchanges its gradients stands around it. What was compiled is kept on disk by PyTorch (TORCHINDUCTOR_CACHE_DIR, else a
+folder of the user's under /tmp), for the next run.
 """
 
 import os
@@ -20,13 +19,17 @@ MODES: dict[Any, str | None] = {True: None, "max-autotune": "max-autotune-no-cud
 COMPILERS = ("g++", "clang++", "c++")
 
 
-def compile_parts(model: nn.Module, how: bool | str | None, device: torch.device, *, backend: str = "inductor") -> int:
-    """Compile what a training step spends its time in, before the model is shared out; it happens at the first step.
+def compile_parts(
+    model: nn.Module, how: bool | str | None, device: torch.device, *, fixed: bool = True, backend: str = "inductor"
+) -> int:
+    """Compile what a model spends its time in, before it is shared out; it happens at the first step or picture.
 
     Args:
         model: with blocks and decoders in it.
         how: False or None leaves it as it is; True; or `max-autotune`, which tries kernels out and takes minutes.
         device: that it will run on.
+        fixed: every shape is compiled by itself. Training has one (batches are never cut short, and as many patches are hidden of
+            every picture), and validation another. False: batches of any length, after the second one.
         backend: of torch.compile.
 
     Returns:
@@ -40,8 +43,8 @@ def compile_parts(model: nn.Module, how: bool | str | None, device: torch.device
     if how not in MODES:
         raise ValueError(f"there is no compile={how!r}; choose False, True or 'max-autotune'")
     if device.type == "cpu" and backend == "inductor" and not any(map(shutil.which, (os.environ.get("CXX", ""), *COMPILERS))):
-        raise ValueError("compile= needs a C++ compiler on processors, and there is none; install g++, or leave compile=False")
+        raise ValueError("to compile for processors takes a C++ compiler, and there is none; install g++, or go on without compile")
     parts = [part for part in model.modules() if isinstance(part, Block | Decoder)]
     for part in parts:
-        part.compile(backend=backend, dynamic=False, **({"mode": MODES[how]} if MODES[how] else {}))
+        part.compile(backend=backend, dynamic=False if fixed else None, **({"mode": MODES[how]} if MODES[how] else {}))
     return len(parts)
