@@ -7,8 +7,7 @@ import logging
 import os
 import sys
 import time
-from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -125,22 +124,27 @@ class Run:
                 self._note(found, status="done", seconds=time.perf_counter() - began)
 
     def flush(self) -> None:
-        """Answer all that wait, and hand them to who writes; where one of them cannot be looked at, each is asked for by itself."""
-        queue, self.queue = deque(self.queue), []
-        try:
-            self._answer(queue)
-        except FORGIVEN:
-            for photo in queue:
-                began = time.perf_counter()
-                try:
-                    self._answer(deque([photo]))
-                except FORGIVEN as error:
-                    self.fail(photo.found, error, seconds=photo.seconds + time.perf_counter() - began)
+        """Answer all that wait, and hand them to who writes."""
+        queue, self.queue = self.queue, []
+        for photo, begun in zip(queue, self._looked_at(queue)):
+            if isinstance(begun, Exception):
+                self.fail(photo.found, begun, seconds=photo.seconds)
+            else:
+                self._hand_over(photo, begun)
 
-    def _answer(self, queue: deque[Waiting]) -> None:
-        """Photos in batches; those that are handed over leave the queue."""
-        for begun in self.predictor.begin([(photo.image, photo.boxes) for photo in queue]):
-            self._hand_over(queue.popleft(), begun)
+    def _looked_at(self, queue: list[Waiting]) -> Iterator[Begun | Exception]:
+        """Photos in batches; where one of them cannot be looked at, each is asked for by itself."""
+        done = 0
+        try:
+            for begun in self.predictor.begin([(photo.image, photo.boxes) for photo in queue]):
+                done += 1
+                yield begun
+        except FORGIVEN as error:
+            if len(queue) == 1:
+                yield error
+            else:
+                for photo in queue[done:]:
+                    yield from self._looked_at([photo])
 
     def fail(self, found: Found, error: Exception | None, *, seconds: float, did: str = "failed") -> None:
         """Name a photo or video that has no answer, or not all of it."""
