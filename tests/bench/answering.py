@@ -34,13 +34,13 @@ class Joint(NamedTuple):
     device: torch.device
     decoder: Spec | None = None  # of every task; None: the official ones
     batches: tuple[int, ...] = (1, 8)
-    compiled: bool = False  # the last batch is measured again, compiled
+    skeleton: str = "sapiens308"
 
     def model(self) -> DenseModel:
         """Made where it answers: a GPU draws a billion numbers in no time."""
         with self.device:
             vit = ViT(self.size, image_hw=self.image_hw)
-            return DenseModel(vit, [Pose(skeleton="sapiens308"), Seg(), Depth(), Normal()], decoder=self.decoder).eval()
+            return DenseModel(vit, [Pose(skeleton=self.skeleton), Seg(), Depth(), Normal()], decoder=self.decoder).eval()
 
     def pictures(self, batch: int) -> Tensor:
         """(B,3,H,W) uint8 of noise."""
@@ -55,15 +55,19 @@ def ways(model: DenseModel) -> dict[str, list[str]]:
     return {TOGETHER: names, **{f"{name} alone": [name] for name in names}}
 
 
-def rows(bench: Bench, joint: Joint, model: DenseModel, *, repeats: int = REPEATS) -> Iterator[Row]:
-    """Every batch, and what is compiled last: from then on the model is."""
+def rows(bench: Bench, joint: Joint, model: DenseModel, *, repeats: int = REPEATS) -> Generator[Row, None, dict[str, Cost]]:
+    """Of every batch; returns the costs of the last one by way."""
     known: dict[str, Cost] = {}
     for batch in joint.batches:
         known = yield from passes(bench, f"{joint.name}, batch {batch}", model, joint.pictures(batch), repeats=repeats)
-    if joint.compiled:
-        name, image = f"{joint.name}, batch {joint.batches[-1]}, compiled", joint.pictures(joint.batches[-1])
-        Predictor(model, device=bench.device, compiled=True)  # as `--compile` does
-        yield from passes(bench, name, model, image, repeats=repeats, known=known)
+    return known
+
+
+def compiled(bench: Bench, joint: Joint, model: DenseModel, known: Mapping[str, Cost], *, repeats: int = REPEATS) -> Iterator[Row]:
+    """Of the last batch, compiled as `--compile` does; from then on the model is. `known` are its costs before."""
+    Predictor(model, device=bench.device, compiled=True)
+    batch = joint.batches[-1]
+    yield from passes(bench, f"{joint.name}, batch {batch}, compiled", model, joint.pictures(batch), repeats=repeats, known=known)
 
 
 def passes(
@@ -92,5 +96,5 @@ def passes(
     alone = [one for way, one in found.items() if way != TOGETHER]
     if TOGETHER in found and len(alone) == len(model.tasks):
         seconds, flops = (getattr(found[TOGETHER], of) / sum(getattr(one, of) for one in alone) for of in ("seconds", "flops"))
-        yield Row(f"{name}, one pass / one after another", why=f"{seconds:.3f} of the seconds, {flops:.3f} of the arithmetic")
+        yield Row(f"{name}, one pass / apart", why=f"{seconds:.3f} of the seconds, {flops:.3f} of the arithmetic")
     return found

@@ -5,14 +5,14 @@ import math
 import statistics
 import time
 import traceback
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import NamedTuple
 
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
-from training import Setup, Take, in_turn, model_of, ours, plain, transformers
+from training import Setup, Take, in_turn, model_of, ours
 
 from shared.engine.compiled import compile_parts
 from shared.engine.plan import ATTENTION
@@ -63,8 +63,8 @@ class Bench(NamedTuple):
             traceback.print_exc()
             return Row(name, why=f"broke: {type(error).__name__}, {' '.join(str(error).split())[:100]}", broken=True)
         finally:
-            gc.collect()  # room for the next
-            if cuda:
+            if cuda:  # room for the next
+                gc.collect()
                 torch.cuda.empty_cache()
         peak = torch.cuda.max_memory_allocated(self.device) / 2**30 if cuda else 0.0
         return found._replace(name=name, peak_gib=peak)
@@ -75,19 +75,6 @@ def compiled(setup: Setup, kind: str) -> tuple[Take, nn.Module]:
     take, model = ours(setup, kind)
     compile_parts(model, True, setup.device)
     return take, model
-
-
-def on_gpu(device: torch.device) -> list[tuple[str, str, Setup, Sequence[Maker]]]:
-    """What is trained on a GPU of 80 GB or more: name, kind, setup, makers."""
-    small = Setup("300m", (1024, 1024), 32, device, torch.bfloat16)
-    tall = small._replace(image_hw=(1024, 768))
-    return [
-        ("MAE 300m 1024x1024", "mae", small, (ours, compiled, plain, transformers)),
-        ("MAE 1b 1024x1024", "mae", small._replace(size="1b"), (ours, compiled)),
-        ("seg 300m 1024x768", "seg", tall._replace(batch=8), (ours, compiled, plain)),
-        ("seg 1b 1024x768", "seg", tall._replace(size="1b", batch=4, recompute=True), (ours, compiled)),
-        ("seg 2b 1024x768", "seg", tall._replace(size="2b", batch=1, recompute=True), (ours,)),
-    ]
 
 
 def measured(name: str, kind: str, setup: Setup, maker: Maker, *, rounds: int = ROUNDS, until: float = math.inf) -> Row:
