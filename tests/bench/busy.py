@@ -123,7 +123,8 @@ def watched(work: Callable[[], object], device: torch.device) -> list[Span]:
     events = [] if results is None else results.events()  # `events()` of the profiler itself takes minutes for as many
     done = [(event.start_ns(), event.duration_ns(), event.name()) for event in events if event.device_type() == kind]
     first = min((start for start, *_ in done), default=0)  # of nanoseconds since 1970, a float would keep hundreds
-    return [Span((start - first) / 1e9, (start - first + ns) / 1e9, any(way in name for way in BETWEEN)) for start, ns, name in done]
+    since = ((start - first, ns, name) for start, ns, name in done)
+    return [Span(start / 1e9, (start + ns) / 1e9, any(way in name for way in BETWEEN)) for start, ns, name in since]
 
 
 def shares(spans: Iterable[Span]) -> Shares:

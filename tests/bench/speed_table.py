@@ -91,7 +91,7 @@ def _step(kind: str, setup: Setup, maker: Maker, rounds: int) -> Row:
 
 
 def forward_flops(setup: Setup, kind: str) -> int:
-    """Of the forward pass of a batch, by PyTorch's count for our model; recomputing is no work of the model. Nothing is computed."""
+    """Of the forward pass of a batch, by PyTorch's count for our model; what is computed again is no work of it. Nothing is here."""
     one = setup._replace(batch=1, recompute=False, device=torch.device("meta"))
     model = model_of(one, kind)
     with FlopCounterMode(display=False, custom_mapping=ATTENTION) as counter, torch.no_grad():
@@ -101,7 +101,8 @@ def forward_flops(setup: Setup, kind: str) -> int:
 
 def heading(device: str) -> str:
     """The first two lines of a table."""
-    return f"{device}, torch {torch.__version__}\n{'':{TITLE}}{'images/s':>10}{'TFLOP/s':>10}{'MFU':>7}{'GiB':>8}{'busy':>7}{'computing':>11}"
+    columns = f"{'images/s':>10}{'TFLOP/s':>10}{'MFU':>7}{'GiB':>8}{'busy':>7}{'computing':>11}"
+    return f"{device}, torch {torch.__version__}\n{'':{TITLE}}{columns}"
 
 
 def line(row: Row, *, peak_tflops: float | None) -> str:

@@ -23,8 +23,7 @@ def model() -> DenseModel:
 def test_every_batch_has_a_row_for_all_for_each_and_for_what_they_share(model):
     found = list(rows(Bench(CPU), TINY, model, repeats=1))
     assert [row.name for row in found[:6]] == [
-        f"tiny, batch 1, {way}"
-        for way in (TOGETHER, "pose alone", "seg alone", "depth alone", "normal alone", "one pass / apart")
+        f"tiny, batch 1, {way}" for way in (TOGETHER, "pose alone", "seg alone", "depth alone", "normal alone", "one pass / apart")
     ]
     assert [row.name.replace("batch 1", "batch 2") for row in found[:6]] == [row.name for row in found[6:]]
     assert all(row.images_per_s > 0 for row in found if not row.why)

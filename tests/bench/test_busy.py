@@ -48,7 +48,7 @@ def test_a_device_of_which_nothing_was_seen_has_no_share():
 def test_a_device_that_waits_is_less_busy_than_one_that_does_not():
     def work(pause_s: float) -> None:
         for _ in range(8):
-            torch.ones(300, 300) @ torch.ones(300, 300)
+            torch.ones(300, 300).mm(torch.ones(300, 300))
             time.sleep(pause_s)
 
     waits, works = (shares(watched(partial(work, pause_s), CPU)).busy for pause_s in (0.02, 0))
@@ -60,7 +60,7 @@ def test_photos_of_the_second_half_are_counted_by_when_their_last_file_was_writt
         for kind, before in (("seg.png", 0), ("depth.npy", 0.9)):
             path = tmp_path / f"{number:03d}.{kind}"
             path.touch()
-            os.utime(path, (1e9 + second - before,) * 2)
+            os.utime(path, (0, 1e9 + second - before))
     assert photos_per_s(tmp_path) == pytest.approx(3 / 4)
 
 

@@ -12,8 +12,6 @@ CPU = torch.device("cpu")
 TINY = Setup({"dim": 32, "depth": 1, "heads": 2}, (64, 64), 2, CPU, torch.bfloat16, decoder=(16, 1, 2), head=(16,))
 
 
-
-
 @pytest.mark.parametrize("kind", ["mae", "seg"])
 @pytest.mark.parametrize("maker", [ours, plain])
 def test_a_row_is_measured(kind, maker):
