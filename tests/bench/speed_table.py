@@ -91,7 +91,7 @@ def _step(kind: str, setup: Setup, maker: Maker, rounds: int) -> Row:
 
 
 def forward_flops(setup: Setup, kind: str) -> int:
-    """Of the forward pass of a batch, by PyTorch's count for our model; what is computed again is no work of it. Nothing is here."""
+    """Of the forward pass of a batch, by PyTorch's count for our model; what is computed again is no work of it. Nothing runs."""
     one = setup._replace(batch=1, recompute=False, device=torch.device("meta"))
     model = model_of(one, kind)
     with FlopCounterMode(display=False, custom_mapping=ATTENTION) as counter, torch.no_grad():
