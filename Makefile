@@ -38,7 +38,7 @@ bench: $(INSTALLED)  ## how fast and how large: prints tables
 slow: $(INSTALLED)  ## tests that take minutes each
 	@$(ONE_THREAD) $(PYTEST) -m 'slow and not gpu' --ignore tests/bench -n $(JOBS)
 
-gpu: $(INSTALLED)  ## tests that need a CUDA device, then a table of training speeds
+gpu: $(INSTALLED)  ## tests that need a CUDA device, then a table of speeds: training, answers
 	@$(PYTEST) -m gpu --ignore tests/bench
 	@$(PYTEST) tests/bench -m gpu -s
 

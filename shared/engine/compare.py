@@ -11,6 +11,7 @@ import argparse
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
@@ -75,7 +76,15 @@ def _rule(balance: Any) -> str:
     return str(getattr(kind, "__name__", kind)).rpartition(".")[2]
 
 
-def cost(model: DenseModel, image: Tensor, only: Sequence[str], *, repeats: int = REPEATS, bf16: bool = False) -> Cost:
+def cost(
+    model: DenseModel,
+    image: Tensor,
+    only: Sequence[str],
+    *,
+    repeats: int = REPEATS,
+    bf16: bool = False,
+    flops: int | None = None,
+) -> Cost:
     """What answering some of a model's tasks takes.
 
     Args:
@@ -84,18 +93,19 @@ def cost(model: DenseModel, image: Tensor, only: Sequence[str], *, repeats: int 
         only: names of the tasks.
         repeats: measured passes, after one that warms up.
         bf16: autocast.
+        flops: of the pass, where they are known: they cannot be counted in a model that is compiled.
     """
     parts = [model.backbone, *(model.decoders[name] for name in only)]
     parameters = sum(parameter.numel() for part in parts for parameter in part.parameters())
     counter, seconds = FlopCounterMode(display=False, custom_mapping=ATTENTION), []
     with torch.no_grad(), torch.autocast(image.device.type, torch.bfloat16, enabled=bf16):
-        with counter:
+        with counter if flops is None else nullcontext():
             model(image, only=only)
         for _ in range(repeats):
             began = _now(image)
             model(image, only=only)
             seconds.append(_now(image) - began)
-    return Cost(parameters, counter.get_total_flops(), median(seconds))
+    return Cost(parameters, counter.get_total_flops() if flops is None else flops, median(seconds))
 
 
 def _now(image: Tensor) -> float:

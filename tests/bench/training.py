@@ -121,16 +121,20 @@ class PlainDense(nn.Module):
         return F.cross_entropy(raw, seg.long(), ignore_index=255)
 
 
+def model_of(setup: Setup, kind: str) -> MaskedAutoencoder | DenseModel:
+    """Our model of `mae` or `seg`, made where it is trained: a GPU draws a billion numbers in no time."""
+    mae = kind == "mae"
+    width, blocks, heads = setup.decoder
+    with setup.device:
+        vit = ViT(setup.size, image_hw=setup.image_hw, cls=mae, fixed_position=mae, recompute=setup.recompute)
+        if mae:
+            return MaskedAutoencoder(vit, ratio=RATIO, dim=width, depth=blocks, heads=heads)
+        return DenseModel(vit, [Seg(weighted=False)], decoder=Spec(setup.head, setup.head))
+
+
 def ours(setup: Setup, kind: str) -> tuple[Take, nn.Module]:
     """The step as the engine takes it, of `mae` or `seg`."""
-    mae = kind == "mae"
-    vit = ViT(setup.size, image_hw=setup.image_hw, cls=mae, fixed_position=mae, recompute=setup.recompute)
-    width, blocks, heads = setup.decoder
-    model = (
-        MaskedAutoencoder(vit, ratio=RATIO, dim=width, depth=blocks, heads=heads)
-        if mae
-        else DenseModel(vit, [Seg(weighted=False)], decoder=Spec(setup.head, setup.head))
-    )
+    model = model_of(setup, kind)
     step = Step(model).to(setup.device).train()
     wrapper = Autocast(
         device_type=setup.device.type,

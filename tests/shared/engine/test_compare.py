@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 from shared import checkpoint
 from shared.build import build
@@ -42,6 +43,18 @@ def test_arithmetic_grows_with_the_batch_and_parameters_do_not(model, image):
     one, two = cost(model, image[:1], TASKS, repeats=1), cost(model, image, TASKS, repeats=1)
     assert two.flops == 2 * one.flops
     assert two.parameters == one.parameters
+
+
+def test_known_arithmetic_is_not_counted_again_and_a_compiled_model_is_not_watched_by_the_counter(model, image):
+    watched = []
+    handle = model.register_forward_pre_hook(lambda *_: watched.append(is_in_torch_dispatch_mode()))
+    try:
+        counted = cost(model, image, TASKS, repeats=1)
+        known = cost(model, image, TASKS, repeats=1, flops=7)
+    finally:
+        handle.remove()
+    assert (counted.parameters, known.flops) == (known.parameters, 7)
+    assert watched == [True, False, False, False]
 
 
 def test_a_table_has_the_share_and_the_scores_that_a_run_wrote(tiny, tmp_path, image, small_shards):
