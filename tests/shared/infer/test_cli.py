@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -256,6 +257,33 @@ def test_a_task_that_the_built_in_model_lacks_and_a_model_that_is_not_there_are_
     assert not (tmp_path / "out").exists()
 
 
+def test_answers_among_the_photos_are_no_photos(trained, photos, tmp_path, monkeypatch, caplog, capsys):
+    """Also of an earlier run with other settings, in the same folder or in one inside it."""
+    shutil.copy(photos / "plain-30x20.jpg", tmp_path)
+    (tmp_path / "from-a-phone.heic").touch()
+    given = (monkeypatch, tmp_path, "--checkpoint", trained, "--tasks")
+    assert called(*given, "seg, depth", "--out", tmp_path / "answers") == 0
+    assert called(*given, "seg", "--out", tmp_path / "answers") == 0
+    assert "1 photos are of kinds that are not read here" in caplog.text
+    assert {path.name.split(".")[0] for path in answers(tmp_path / "answers")} == {"plain-30x20"}
+    shutil.rmtree(tmp_path / "answers")
+    assert called(*given, "seg", "--out", tmp_path) == 0
+    assert called(*given, "depth", "--out", tmp_path) == 0
+    assert sorted(path.name for path in tmp_path.glob("*.*.*")) == [
+        f"plain-30x20.{what}" for what in ("depth.jpg", "depth.npy", "seg.jpg", "seg.png")
+    ]
+    (tmp_path / "plain-30x20.jpg").unlink()
+    assert called(*given, "seg", "--out", tmp_path) == 2
+    assert "are answers that an earlier run wrote" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="nothing is forbidden to root")
+def test_a_folder_that_may_not_be_written_is_told_before_anything_is_answered(trained, photos, tmp_path, monkeypatch, capsys):
+    tmp_path.chmod(0o500)
+    assert called(monkeypatch, photos, "--checkpoint", trained, "--out", tmp_path) == 2
+    assert "cannot be written: Permission denied; choose another folder with --out" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
@@ -282,6 +310,9 @@ def test_a_task_that_the_built_in_model_lacks_and_a_model_that_is_not_there_are_
         (["{photos}", "--checkpoint", "{model}", "--people", "detect"], "no weights of the detector fasterrcnn_resnet50_fpn_v2"),
         (["{photos}", "--checkpoint", "{model}", "--people", "detect", "--detector", "yolo"], "there is no detector 'yolo'"),
         (["{photos}", "--checkpoint", "{model}", "--batch", "0"], "--batch 0 answers nobody"),
+        (["{photos}", "--checkpoint", "{photos}"], "is a folder, and a checkpoint is a file; and this one holds no weights"),
+        (["{photos}", "--checkpoint", "{model}", "--out", "{box}"], "box.json is a file; --out names a folder"),
+        (["{photos}", "--checkpoint", "{model}", "--out", "{box}/deeper"], "is a file; --out names a folder"),
         (["{photos}", "--checkpoint", "{model}", "--device", "tpu"], "there is no device 'tpu'; choose auto, cpu or cuda"),
     ],
 )
@@ -290,7 +321,7 @@ def test_what_cannot_start_is_one_sentence(arguments, sentence, trained, pretrai
     box.write_text('{"another.jpg": [[0, 0, 9, 9]]}')
     places = {"photos": photos, "tmp": tmp_path, "model": trained, "mae": pretrained, "box": box}
     given = [text.format(**places) for text in arguments]
-    assert called(monkeypatch, *given, "--out", tmp_path / "out") == 2
+    assert called(monkeypatch, "--out", tmp_path / "out", *given) == 2
     said = capsys.readouterr().err
     assert said.startswith("error: ")
     assert sentence in said
