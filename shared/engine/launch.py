@@ -74,9 +74,22 @@ The same command again goes on where a stopped run was. Settings are listed in c
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
-        train(load(arguments.config, arguments.overrides), only=only)
+        config = load(arguments.config, arguments.overrides)
+        _refuse_others(config, pretrains=example.startswith("pretrain/"))
+        train(config, only=only)
     except (ValueError, OSError) as error:
         parser.exit(2, f"error: {error}\n")
+
+
+def _refuse_others(config: Tree, *, pretrains: bool) -> None:
+    """Pretraining has no tasks, and fine-tuning has some: a config of the one given to the other is a slip."""
+    tasks = [named(task["type"]).name for task in config.get("tasks", [])]
+    if pretrains and tasks:
+        raise ValueError(
+            f"this config fine-tunes {', '.join(tasks)}, and this script pretrains; use tasks/joint/finetune.py for it"
+        )
+    if not pretrains and not tasks:
+        raise ValueError("this config has no tasks: it pretrains, and this script fine-tunes; use pretrain/mae.py for it")
 
 
 def train(config: Tree, *, only: type[Task] | None = None) -> Path:

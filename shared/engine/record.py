@@ -15,6 +15,8 @@ FREE |= {"parallel", "states", "probe", "cache", "compile", "peak_tflops"}  # th
 def latest(folder: Path, config: Tree, here: Session) -> Path | None:
     """The checkpoint to go on from; refuses to mix two different runs."""
     past = folder / "config.json"
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"work_dir={folder} is a file, and a run needs a folder; choose another name")
     if not saved(folder):
         return None
     if past.is_file():
