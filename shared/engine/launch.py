@@ -171,7 +171,7 @@ def _run(model: Any, description: Mapping, config: Tree, folder: Path, latest: P
     way = parallel.way(config, here, balance)
     whole = not shares.asked(config, way)
     if here.first:
-        record.begin(folder, config, here)  # now that everything the config names was found
+        record.begin(folder, config, here, model)  # now that everything the config names was found
 
     def validate(iteration: int) -> dict[str, float]:
         scores = {} if valid is None else score(model, valid, here, tasks=tasks, batch=config["batch"], dtype=dtype)[0]

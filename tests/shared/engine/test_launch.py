@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -193,6 +194,14 @@ def test_a_config_of_pretraining_is_not_fine_tuned_nor_the_other_way_round(start
         start()
     assert stopped.value.code == 2
     assert told in capsys.readouterr().err
+
+
+def test_the_log_begins_with_what_is_trained_where(tiny, tmp_path, caplog):
+    with caplog.at_level("INFO"):
+        train(tiny("seg", tmp_path / "seg", "iters=1", "frozen=True"))
+    assert re.search(
+        r"seg: 0\.\d M parameters, 0\.\d M of them trained, \w+; 1 steps of 1 x \d pictures on cpu, told", caplog.messages[0]
+    )
 
 
 def test_a_run_needs_a_folder(tiny, tmp_path):
