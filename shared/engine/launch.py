@@ -79,6 +79,8 @@ The same command again goes on where a stopped run was. Settings are listed in c
         train(config, only=only)
     except (ValueError, OSError) as error:
         parser.exit(2, f"error: {error}\n")
+    except KeyboardInterrupt:
+        parser.exit(130, "stopped at once; the same command goes on from the last state that was saved\n")
 
 
 def _refuse_others(config: Tree, *, pretrains: bool) -> None:
@@ -95,7 +97,7 @@ def _refuse_others(config: Tree, *, pretrains: bool) -> None:
 def train(config: Tree, *, only: type[Task] | None = None) -> Path:
     """Train as the config says; going on with a run that was stopped, and leaving alone one that is finished.
 
-    SIGTERM and SIGUSR1 end it after the iteration, with its state saved, as if it had been asked for so few.
+    SIGTERM, SIGUSR1 and Ctrl-C end it after the iteration, with its state saved, as if it had been asked for so few.
 
     Args:
         config: as `load` returns it.

@@ -34,7 +34,7 @@ INDIFFERENT = {"input", "out", "device", "batch", "compile", "again", "workers",
 
 
 def infer(only: type[Task] | None = None) -> None:
-    """Read the command line, answer, exit: 0 all done, 1 some pictures failed, 2 nothing could start."""
+    """Read the command line, answer, exit: 0 all done, 1 some pictures failed, 2 nothing could start, 130 Ctrl-C."""
     parser = options.parser_of(only)
     arguments = parser.parse_intermixed_args()  # settings may stand before and after options
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
@@ -75,7 +75,10 @@ def infer(only: type[Task] | None = None) -> None:
         parser.exit(2, f"error: {error}\n")
     how = {"finder": finder, "ask": ask, "render": not arguments.no_render, "smooth": arguments.smooth}
     how |= {"smooth_maps": arguments.smooth_maps, "gallery": arguments.gallery, "workers": arguments.workers}
-    failed = run(predictor, photos[rank::processes], arguments.out, **how, manifest=manifest, packing=packing)
+    try:
+        failed = run(predictor, photos[rank::processes], arguments.out, **how, manifest=manifest, packing=packing)
+    except KeyboardInterrupt:  # what had begun is written and noted
+        parser.exit(130, "stopped; the same command goes on with what is left\n")
     sys.exit(1 if failed else 0)
 
 
