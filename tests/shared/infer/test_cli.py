@@ -3,8 +3,10 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -275,6 +277,23 @@ def test_answers_among_the_photos_are_no_photos(trained, photos, tmp_path, monke
     (tmp_path / "plain-30x20.jpg").unlink()
     assert called(*given, "seg", "--out", tmp_path) == 2
     assert "are answers that an earlier run wrote" in capsys.readouterr().err
+
+
+def test_ctrl_c_is_a_sentence_and_the_same_command_goes_on(photos, tmp_path):
+    for number in range(60):
+        shutil.copy(photos / "odd-129x97.webp", tmp_path / f"{number}.webp")
+    command = [sys.executable, str(ROOT / "tasks/depth/infer.py"), str(tmp_path), "--out", str(tmp_path / "out"), "--workers", "0"]
+    process = subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler)
+    )
+    until = time.monotonic() + 100
+    while not list(tmp_path.glob("out/*.depth.npy")) and time.monotonic() < until:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    said = process.communicate(timeout=100)[1]
+    assert process.returncode == 130, said
+    assert said.endswith("stopped; the same command goes on with what is left\n")
+    assert "Traceback" not in said
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="nothing is forbidden to root")
