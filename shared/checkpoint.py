@@ -60,7 +60,9 @@ def load(path: Path | str, *, device: torch.device | str = "cpu", **hints: Any) 
     """
     about, state = read(path, **hints)
     if about is None:
-        raise ValueError(f"{path} holds weights without a description of a model; it can only initialise one (init=...)")
+        beside = hub.local(path).with_name("model.safetensors")
+        what = f"use {beside}" if beside.is_file() else "it can only initialise one (init=...)"
+        raise ValueError(f"{path} holds weights without a description of a model; {what}")
     if not isinstance(about, dict) or about.get("format") != FORMAT or not isinstance(about.get("model"), dict):
         found = about.get("format") if isinstance(about, dict) else None
         raise ValueError(f"{path} has format {found}, this version reads {FORMAT}; use the version that wrote it")

@@ -58,6 +58,10 @@ def read(path: Path | str) -> Weights:
         ValueError: there is no such file, or it is something else, or it holds more than numbers.
     """
     path = Path(path)
+    if path.is_dir():
+        inside = sorted(p.name for p in path.iterdir() if p.suffix in (".safetensors", ".pth"))
+        what = f"it holds {', '.join(inside[:5])}" if inside else "and this one holds no weights"
+        raise ValueError(f"{path} is a folder, and a checkpoint is a file; {what}")
     if not path.is_file():
         near = sorted(p.name for p in path.parent.iterdir() if p.suffix in (".safetensors", ".pth")) if path.parent.is_dir() else []
         raise ValueError(f"there is no checkpoint {path}" + (f"; beside it there is {', '.join(near[:5])}" if near else ""))

@@ -63,6 +63,8 @@ class Indexed(Dataset):
         self.size: Size = (int(size[0]), int(size[1]))
         self.wanted = wanted.over(self.shards)
         self.framing, self.lenient = framing, lenient
+        if limit is not None and limit < 1:
+            raise ValueError(f"limit={limit} leaves no picture; it is at least 1, or None for all")
         self.limit = len(self.shards) if limit is None else min(limit, len(self.shards))
 
     def __len__(self) -> int:

@@ -23,7 +23,7 @@ from PIL import Image
 from PIL.TiffImagePlugin import TiffImageFile
 
 from shared.data import jpeg
-from shared.data.unreadable import called, sentence
+from shared.data.unreadable import UNREAD, called, sentence
 
 # Compared in lower case.
 PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif", ".jp2"})
@@ -129,11 +129,18 @@ def photo_header(source: Path | bytes) -> Header:
         return Header(image.format or "", image.mode, orientation, (width, height) if orientation >= 5 else (height, width))
 
 
-def find_photos(inputs: Sequence[Path | str], *, suffixes: Collection[str] = PHOTO_SUFFIXES) -> list[Found]:
+def find_photos(
+    inputs: Sequence[Path | str],
+    *,
+    suffixes: Collection[str] = PHOTO_SUFFIXES,
+    besides: Path | None = None,
+    unread: list[Path] | None = None,
+) -> list[Found]:
     """List the photos named by files, folders (searched to the bottom, sorted), globs and `.txt` lists, each once.
 
     A list holds one path per line, relative to the list itself; blank lines and lines that begin with # are skipped. Files
-    named one by one are taken whatever their suffix; folders and globs give files with one of `suffixes` and none hidden.
+    named one by one are taken whatever their suffix; folders and globs give files with one of `suffixes` and none hidden. The
+    folder `besides` inside one is not searched, and photos in folders of kinds that nothing here reads are added to `unread`.
 
     Raises:
         FileNotFoundError: an input does not exist or a glob matches nothing.
@@ -145,18 +152,21 @@ def find_photos(inputs: Sequence[Path | str], *, suffixes: Collection[str] = PHO
         raise ValueError("no photos to read: no input was given; name files, folders, globs or a .txt list")
     found: dict[str, list[str]] = {}  # absolute path -> names to try, shortest first
     for entry in inputs:
-        for path, relative in _expand(str(entry), suffixes):
+        for path, relative in _expand(str(entry), suffixes, besides, [] if unread is None else unread):
             found.setdefault(os.path.abspath(path), [relative.with_suffix("").as_posix(), relative.as_posix()])
     return [Found(Path(path), name) for path, name in zip(found, _unique_names(found))]
 
 
-def _expand(entry: str, suffixes: Collection[str]) -> Iterator[tuple[Path, Path]]:
+def _expand(entry: str, suffixes: Collection[str], besides: Path | None, unread: list[Path]) -> Iterator[tuple[Path, Path]]:
     """(path, path relative to what the user named) of every photo an input stands for."""
     path = Path(entry).expanduser()
     if path.is_dir():
-        photos = list(_walk(path, suffixes))
+        files = list(_walk(path, besides))
+        photos = [file for file in files if _is_photo(file.name, suffixes)]
+        unread += (others := [file for file in files if _is_photo(file.name, UNREAD)])
         if not photos:
-            raise ValueError(f"folder {path} holds no photo; its files should end in {', '.join(sorted(suffixes))}")
+            what = f"convert {others[0].name} and so on" if others else f"its files should end in {', '.join(sorted(suffixes))}"
+            raise ValueError(f"folder {path} holds no photo that can be read; {what}")
         yield from ((photo, photo.relative_to(path)) for photo in photos)
     elif path.suffix.lower() == ".txt" and path.is_file():
         yield from ((photo, Path(photo.name)) for photo in _listed(path))
@@ -168,15 +178,14 @@ def _expand(entry: str, suffixes: Collection[str]) -> Iterator[tuple[Path, Path]
         raise FileNotFoundError(f"there is no file or folder {path}; check the spelling (the working folder is {Path.cwd()})")
 
 
-def _walk(folder: Path, suffixes: Collection[str]) -> Iterator[Path]:
-    """Photos under a folder in sorted order; links are followed, but no folder is entered twice."""
-    seen = set()
+def _walk(folder: Path, besides: Path | None) -> Iterator[Path]:
+    """Files under a folder in sorted order; links are followed, but no folder is entered twice, nor `besides` inside it."""
+    seen = {os.path.realpath(besides)} - {os.path.realpath(folder)} if besides else set()
     for root, folders, files in os.walk(folder, followlinks=True):
         real = os.path.realpath(root)
         folders[:] = sorted(name for name in folders if not name.startswith(".")) if real not in seen else []
         for name in sorted(files) if real not in seen else ():
-            if _is_photo(name, suffixes):
-                yield Path(root, name)
+            yield Path(root, name)
         seen.add(real)
 
 

@@ -3,6 +3,9 @@
 import os
 from pathlib import Path
 
+# Photos of telephones and cameras that nothing here reads; suffixes in lower case.
+UNREAD = frozenset({".heic", ".heif", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2"})
+
 
 def called(source: Path | bytes) -> str:
     return f"a photo of {len(source)} bytes" if isinstance(source, bytes) else str(source)

@@ -92,6 +92,11 @@ def _one_of(annotation: Any, value: Any) -> bool:
     return False
 
 
+def _is_data(item: Any) -> bool:
+    """A place of shards, or a data set with its share."""
+    return isinstance(item, str) or (isinstance(item, dict) and "shards" in item)
+
+
 def _typed(key: str, text: str, old: Any, annotation: Any) -> Any:
     """The value that the text stands for, if it is of the kind of the old one, or of another that its class takes."""
     try:
@@ -104,6 +109,8 @@ def _typed(key: str, text: str, old: Any, annotation: Any) -> Any:
         return None  # nothing, where there was a file or a group of settings
     if isinstance(old, str) and isinstance(value, list) and value and all(isinstance(item, str) for item in value):
         return value  # several files where there was one
+    if isinstance(value, str) and isinstance(old, list) and old and all(map(_is_data, old)):
+        return value  # or one where there were several, or data sets in proportions
     if isinstance(old, str) and not isinstance(value, str):
         value = text
     if old is None:

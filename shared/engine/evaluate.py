@@ -38,6 +38,8 @@ def evaluate(only: type[Task] | None = None) -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
         config = load(arguments.config, arguments.overrides)
+        if arguments.json and not arguments.json.absolute().parent.is_dir():
+            raise ValueError(f"--json {arguments.json} lies in no folder; make {arguments.json.parent} first")
         with session(config["device"]) as here:
             model, rows = rows_of(config, arguments.checkpoint, here, only=only, flip=arguments.flip)
             if here.first:

@@ -74,15 +74,30 @@ The same command again goes on where a stopped run was. Settings are listed in c
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
-        train(load(arguments.config, arguments.overrides), only=only)
+        config = load(arguments.config, arguments.overrides)
+        _refuse_others(config, pretrains=example.startswith("pretrain/"))
+        train(config, only=only)
     except (ValueError, OSError) as error:
         parser.exit(2, f"error: {error}\n")
+    except KeyboardInterrupt:
+        parser.exit(130, "stopped at once; the same command goes on from the last state that was saved\n")
+
+
+def _refuse_others(config: Tree, *, pretrains: bool) -> None:
+    """Pretraining has no tasks, and fine-tuning has some: a config of the one given to the other is a slip."""
+    tasks = [named(task["type"]).name for task in config.get("tasks", [])]
+    if pretrains and tasks:
+        raise ValueError(
+            f"this config fine-tunes {', '.join(tasks)}, and this script pretrains; use tasks/joint/finetune.py for it"
+        )
+    if not pretrains and not tasks:
+        raise ValueError("this config has no tasks: it pretrains, and this script fine-tunes; use pretrain/mae.py for it")
 
 
 def train(config: Tree, *, only: type[Task] | None = None) -> Path:
     """Train as the config says; going on with a run that was stopped, and leaving alone one that is finished.
 
-    SIGTERM and SIGUSR1 end it after the iteration, with its state saved, as if it had been asked for so few.
+    SIGTERM, SIGUSR1 and Ctrl-C end it after the iteration, with its state saved, as if it had been asked for so few.
 
     Args:
         config: as `load` returns it.
@@ -158,7 +173,7 @@ def _run(model: Any, description: Mapping, config: Tree, folder: Path, latest: P
     way = parallel.way(config, here, balance)
     whole = not shares.asked(config, way)
     if here.first:
-        record.begin(folder, config, here)  # now that everything the config names was found
+        record.begin(folder, config, here, model)  # now that everything the config names was found
 
     def validate(iteration: int) -> dict[str, float]:
         scores = {} if valid is None else score(model, valid, here, tasks=tasks, batch=config["batch"], dtype=dtype)[0]

@@ -142,7 +142,7 @@ def schedule(kind: str, *, iters: int, warmup: int) -> list[dict]:
         ValueError: no such schedule, or a warm-up as long as the training.
     """
     if warmup >= iters:
-        raise ValueError(f"warmup={warmup} leaves nothing of iters={iters}; make it shorter")
+        raise ValueError(f"warmup={warmup} leaves nothing of iters={iters}; make it shorter, for example warmup={iters // 10}")
     risen = warmup if warmup > 1 else 0  # of one iteration, mmengine would never come back from the thousandth
     falls = {
         "cosine": {"type": "CosineAnnealingLR", "eta_min": 0.0},

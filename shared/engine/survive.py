@@ -2,8 +2,10 @@
 
 import logging
 import math
+import os
 import signal
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from statistics import median
@@ -19,7 +21,8 @@ from torch import Tensor
 from shared.engine.session import Session
 
 log = logging.getLogger(__name__)
-SIGNALS = (signal.SIGTERM, signal.SIGUSR1)  # what torchrun and SLURM send before they kill
+SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)  # what torchrun and SLURM send before they kill, and Ctrl-C
+PRESSED = 1.0  # seconds: a SIGINT later than that was pressed anew; torchrun passes the first one on, so that it comes twice
 USUAL = 64  # gradients from which it is told what is usual; before there are so many, none is a spike
 
 
@@ -49,7 +52,8 @@ def together(here: Session, work: Callable[[], None]) -> None:
 
 
 class Signals:
-    """While entered, SIGTERM and SIGUSR1 are noted instead of ending the process. Outside of the main thread nothing is noted.
+    """While entered, `SIGNALS` are noted instead of ending the process; Ctrl-C pressed again does. Outside of the main thread
+    nothing is noted.
 
     Attributes:
         received: the name of the first of them, None before.
@@ -57,6 +61,7 @@ class Signals:
 
     def __init__(self) -> None:
         self.received: str | None = None
+        self._pressed = math.inf
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
@@ -70,6 +75,13 @@ class Signals:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.received = self.received or signal.Signals(number).name
+        if number == signal.SIGINT:
+            now = time.monotonic()
+            if now > self._pressed + PRESSED:
+                raise KeyboardInterrupt
+            if self._pressed == math.inf and os.environ.get("RANK", "0") == "0":  # os.write: a log may be in the middle of a line
+                os.write(2, b"Ctrl-C: ends after this iteration, with its state saved; press it again to end at once\n")
+            self._pressed = min(self._pressed, now)
 
 
 class Guard:

@@ -34,16 +34,16 @@ INDIFFERENT = {"input", "out", "device", "batch", "compile", "again", "workers",
 
 
 def infer(only: type[Task] | None = None) -> None:
-    """Read the command line, answer, exit: 0 all done, 1 some pictures failed, 2 nothing could start."""
+    """Read the command line, answer, exit: 0 all done, 1 some pictures failed, 2 nothing could start, 130 Ctrl-C."""
     parser = options.parser_of(only)
     arguments = parser.parse_intermixed_args()  # settings may stand before and after options
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
-        chosen = [only.name] if only else (arguments.tasks.split(",") if arguments.tasks else None)
+        chosen = [only.name] if only else (_listed(arguments.tasks) or None)
         size = options.size(arguments.size) if arguments.size else None
-        ask = Ask(frozenset(filter(None, arguments.formats.split(","))), arguments.focal, options.span(arguments.span))
+        ask = Ask(frozenset(_listed(arguments.formats)), arguments.focal, options.span(arguments.span))
         rank, processes = (int(os.environ.get(name, default)) for name, default in (("RANK", 0), ("WORLD_SIZE", 1)))
-        photos = find(arguments.input)
+        photos = find(arguments.input, out=arguments.out)
         predictor = Predictor.load(
             arguments.checkpoint,
             device=_device(arguments.device),
@@ -59,6 +59,8 @@ def infer(only: type[Task] | None = None) -> None:
             focal_px=ask.focal_px,
             compiled=arguments.compile,
         )
+        if arguments.checkpoint is None:
+            log.info("no --checkpoint, so the built-in model answers: small, a demonstration (shared/builtin/README.md)")
         _check(ask, predictor.tasks)
         if arguments.per_shard and not arguments.shards_out:
             raise ValueError("--per-shard is for --shards-out; add it, or leave --per-shard out")
@@ -67,15 +69,34 @@ def infer(only: type[Task] | None = None) -> None:
         finder = _finder(arguments, predictor, photos)
         if predictor.device.type == "cpu":
             cv2.setNumThreads(torch.get_num_threads())
-        arguments.out.mkdir(parents=True, exist_ok=True)
-        manifest = Manifest(arguments.out, _settings(arguments), rank=rank, again=arguments.again)
+        manifest = _manifest(arguments, rank)
         packing = _packing(arguments, manifest, predictor.tasks, rank, processes) if arguments.shards_out else None
     except (ValueError, OSError) as error:
         parser.exit(2, f"error: {error}\n")
     how = {"finder": finder, "ask": ask, "render": not arguments.no_render, "smooth": arguments.smooth}
     how |= {"smooth_maps": arguments.smooth_maps, "gallery": arguments.gallery, "workers": arguments.workers}
-    failed = run(predictor, photos[rank::processes], arguments.out, **how, manifest=manifest, packing=packing)
+    try:
+        failed = run(predictor, photos[rank::processes], arguments.out, **how, manifest=manifest, packing=packing)
+    except KeyboardInterrupt:  # what had begun is written and noted
+        parser.exit(130, "stopped; the same command goes on with what is left\n")
     sys.exit(1 if failed else 0)
+
+
+def _listed(text: str | None) -> list[str]:
+    """`seg, depth` -> names."""
+    return [name for part in (text or "").split(",") if (name := part.strip())]
+
+
+def _manifest(arguments: argparse.Namespace, rank: int) -> Manifest:
+    """The folder of the answers, made where it is missing, and what lies in it."""
+    out = arguments.out
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        return Manifest(out, _settings(arguments), rank=rank, again=arguments.again)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise ValueError(f"{error.filename} is a file; --out names a folder, so choose another name") from error
+    except PermissionError as error:
+        raise ValueError(f"{error.filename} cannot be written: {error.strerror}; choose another folder with --out") from error
 
 
 def _device(name: str) -> str:

@@ -31,9 +31,9 @@ class Manifest:
         told = json.dumps(settings, sort_keys=True, default=str)
         self.run = hashlib.sha256(told.encode()).hexdigest()[:16]
         self._done = {} if again else {line["name"]: line for line in self._earlier()}
-        if self.path.is_file() and not self.path.read_bytes().endswith(b"\n"):
-            with self.path.open("a") as file:
-                file.write("\n")  # what is cut off stays a line of its own
+        before = self.path.read_bytes() if self.path.is_file() else b""
+        with self.path.open("a") as file:  # before anything is answered: it may be that nothing can be written here
+            file.write("\n" if before and not before.endswith(b"\n") else "")  # what is cut off stays a line of its own
 
     def has(self, found: Found) -> bool:
         """Whether an earlier run has answered this very file."""
@@ -91,6 +91,12 @@ class Manifest:
         lines = [line for path in paths for line in _lines(path) if line["run"] == self.run]
         last = {name: line.get("batch") for line in lines for name in line["files"]}
         return [line for line in lines if all(last[name] == line.get("batch") for name in line["files"])]
+
+
+def written(folder: Path) -> set[Path]:
+    """All files, absolute, that runs with any settings have noted as written into a folder."""
+    folder = Path(os.path.abspath(folder))
+    return {folder / name for path in folder.glob("manifest*.jsonl") for line in _lines(path) for name in line["files"]}
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:

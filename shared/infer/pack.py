@@ -23,7 +23,7 @@ from shared.data.facts import facts
 from shared.data.listing import FACTS
 from shared.data.options import positive
 from shared.data.pack import main
-from shared.data.photo import find_photos, read_photo
+from shared.data.photo import read_photo
 from shared.data.shards import DamagedSample, Shards
 from shared.data.sources import folder
 from shared.data.sources.source import Command, Report, Source, unique
@@ -101,7 +101,7 @@ def inside(shards: Shards, report: Report) -> Iterator[Sample]:
 
 def _photos(options: argparse.Namespace, report: Report) -> Source:
     who = _filter(options)
-    total = len(find_photos([options.folder]))
+    total = folder.count(options.folder, report)
     photos = folder.samples(
         options.folder, max_side=options.max_side, skipped=report.faults, alike=report if options.dedupe else None
     )

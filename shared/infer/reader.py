@@ -3,6 +3,7 @@
 Of a shard (.tar) the images are answered, each under its key; a key that comes twice has its shard in front: `<shard>/<key>`.
 """
 
+import logging
 import time
 import zlib
 from collections import Counter
@@ -18,8 +19,10 @@ from shared.data import tarindex
 from shared.data.codec import READERS
 from shared.data.photo import PHOTO_SUFFIXES, Found, UnreadablePhoto, find_photos, photo_size, read_photo
 from shared.infer.belt import Belt
+from shared.infer.manifest import written
 from shared.infer.video import VIDEO_SUFFIXES, is_video
 
+log = logging.getLogger(__name__)
 SHARD = ".tar"
 HELD = 50_000_000  # pixels of photos that wait, 150 MB; one photo may have more
 FEW = 64  # photos read ahead at most, however small, and sizes looked up ahead
@@ -35,15 +38,28 @@ class Read(NamedTuple):
     seconds: float = 0.0  # that it took
 
 
-def find(inputs: Sequence[Path | str]) -> list[Found]:
+def find(inputs: Sequence[Path | str], *, out: Path | None = None) -> list[Found]:
     """Photos and videos named by files, folders, globs and lists (see `find_photos`), and the photos in shards among them.
+
+    Pictures of answers are no photos: a folder `out` inside another one is not searched, and what a manifest in it says was
+    written is left out.
 
     Raises:
         FileNotFoundError: an input does not exist or a glob matches nothing.
         ValueError: there is nothing to answer, a shard cannot be read or holds no image, or two inputs would share a name.
     """
     listed: list[tuple[Found, str]] = []  # and a longer name
-    for found in find_photos(inputs, suffixes=PHOTO_SUFFIXES | VIDEO_SUFFIXES | {SHARD}):
+    unread: list[Path] = []
+    photos = find_photos(inputs, suffixes=PHOTO_SUFFIXES | VIDEO_SUFFIXES | {SHARD}, besides=out, unread=unread)
+    if unread:
+        log.warning("%d photos are of kinds that are not read here and left out, %s the first; convert them to JPEG",
+                    len(unread), unread[0])  # fmt: skip
+    ours = written(out) if out else set()
+    if ours and not any(found.path not in ours for found in photos):
+        raise ValueError(f"all {len(photos)} inputs are answers that an earlier run wrote into {out}; name the photos themselves")
+    for found in photos:
+        if found.path in ours:
+            continue
         inside = _images(found) if found.path.suffix.lower() == SHARD else [found]
         listed += [(one, one.name if one is found else f"{found.name}/{one.name}") for one in inside]
     wanted = Counter(found.name for found, _ in listed)

@@ -55,6 +55,10 @@ def write(folder: Path, name: str, files: dict[str, Any]) -> list[Path]:
             with partial.open("wb") as file:
                 writer(file, content)
             partial.replace(path)
+        except OSError as error:
+            if error.errno is None:  # numpy tells of a full disk in counts of items
+                raise OSError(f"{path} could not be written whole ({error}); is the disk full?") from error
+            raise
         finally:
             partial.unlink(missing_ok=True)
         paths.append(path)

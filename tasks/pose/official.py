@@ -179,7 +179,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         truth = coco.load(options.annotations)
         if options.command == "boxes":
-            options.out.write_text(json.dumps(boxes(truth, data=options.data)))
+            found = boxes(truth, data=options.data)
+            options.out.write_text(json.dumps(found))
+            sys.stderr.write(f"boxes of {sum(map(len, found.values()))} people in {len(found)} photos, in {options.out}\n")
             return 0
         answers, absent = read_answers(options.answers, truth, data=options.data)
         scores = evaluate(truth, answers, data=options.data)

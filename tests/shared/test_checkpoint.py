@@ -98,7 +98,7 @@ def test_a_file_that_is_cut_off_is_a_sentence(file, share):
 def test_a_missing_file_is_named_with_its_neighbours(file):
     with pytest.raises(ValueError, match=r"there is no checkpoint .*y\.safetensors; beside it there is x\.safetensors"):
         checkpoint.load(file.with_name("y.safetensors"))
-    with pytest.raises(ValueError, match="there is no checkpoint"):
+    with pytest.raises(ValueError, match=r"is a folder, and a checkpoint is a file; it holds x\.safetensors"):
         checkpoint.load(file.parent)
 
 
@@ -152,6 +152,9 @@ def test_a_file_cannot_name_code_that_is_no_class_of_ours(tmp_path, code):
 def test_weights_without_a_description_or_of_another_format_are_sentences(tmp_path):
     save_file(build(DEPTH).state_dict(), tmp_path / "x.safetensors")
     with pytest.raises(ValueError, match=r"without a description of a model; it can only initialise one \(init=...\)"):
+        checkpoint.load(tmp_path / "x.safetensors")
+    save_file({}, tmp_path / "model.safetensors")  # as beside the states of a run
+    with pytest.raises(ValueError, match=r"without a description of a model; use .*model\.safetensors"):
         checkpoint.load(tmp_path / "x.safetensors")
     for text in ('{"format": 99, "model": {}}', "[1]", '{"format": 1}'):
         save_file(build(DEPTH).state_dict(), tmp_path / "x.safetensors", {"vitruvian": text})

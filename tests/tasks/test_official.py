@@ -203,8 +203,9 @@ def test_results_in_the_form_of_coco_are_scored_as_they_are(folder, capsys):
     assert "ap                       1.0000" in capsys.readouterr().out
 
 
-def test_boxes_of_annotated_people_are_what_infer_reads(folder):
+def test_boxes_of_annotated_people_are_what_infer_reads(folder, capsys):
     assert main(["boxes", str(folder / "ann.json"), "--out", str(folder / "boxes.json")]) == 0
+    assert capsys.readouterr().err.startswith("boxes of 2 people in 2 photos, in ")
     assert json.loads((folder / "boxes.json").read_text()) == {
         "0.jpg": [[-0.5, -0.5, 99.5, 119.5]],
         "1.jpg": [[-0.5, -0.5, 99.5, 119.5]],

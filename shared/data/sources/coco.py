@@ -73,6 +73,8 @@ def load(path: Path) -> dict[str, Any]:
         found = json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise FileNotFoundError(f"there is no annotation file {path}; check the path") from None
+    except IsADirectoryError:
+        raise ValueError(f"{path} is a folder; the annotation file stands first, the folder of the photos after it") from None
     except ValueError as error:
         raise ValueError(f"{path} is not readable JSON: {error}; download it again") from error
     for key in ("images", "annotations"):

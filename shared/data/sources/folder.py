@@ -72,9 +72,18 @@ def add_options(command: argparse.ArgumentParser) -> None:
 
 
 def _source(options: argparse.Namespace, report: Report) -> Source:
-    total = len(find_photos([options.folder]))
+    total = count(options.folder, report)
     alike = report if options.dedupe else None
     return Source(samples(options.folder, max_side=options.max_side, skipped=report.faults, alike=alike), {}, total)
+
+
+def count(folder: Path, report: Report) -> int:
+    """How many photos there are to read; those of kinds that are not read here are reported as left out."""
+    unread: list[Path] = []
+    total = len(find_photos([folder], unread=unread))
+    report.passed_over += [f"{path} is of a kind that is not read here; convert it to JPEG" for path in unread]
+    report.reasons |= {"is of a kind that is not read here, HEIC or raw": len(unread)} if unread else {}
+    return total
 
 
 COMMANDS = (

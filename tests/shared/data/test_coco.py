@@ -242,6 +242,8 @@ def test_a_file_of_another_form_is_answered_in_a_sentence(tmp_path, photos, caps
 def test_absent_files_and_small_factors_are_answered_in_a_sentence(tmp_path, photos, capsys):
     assert main(["coco", str(tmp_path / "no.json"), str(photos), "--out", str(tmp_path / "out")]) == 2
     assert "there is no annotation file" in capsys.readouterr().err
+    assert main(["coco", str(photos), str(tmp_path / "ann.json"), "--out", str(tmp_path / "out")]) == 2
+    assert "is a folder; the annotation file stands first" in capsys.readouterr().err
     assert command(tmp_path, tmp_path / "nowhere", annotations(row())) == 2
     assert "there is no folder of photos" in capsys.readouterr().err
     with pytest.raises(SystemExit):

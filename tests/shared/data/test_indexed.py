@@ -76,6 +76,12 @@ def test_every_picture_belongs_to_one_process_once(small_shards, processes, batc
     assert all(len(items) <= batch for items in data.batches(batch))
 
 
+@pytest.mark.parametrize("limit", [0, -3])
+def test_a_limit_that_leaves_nothing_is_a_sentence(small_shards, limit):
+    with pytest.raises(ValueError, match=f"limit={limit} leaves no picture; it is at least 1"):
+        Indexed(small_shards, size=(16, 16), wanted=Wanted({}), limit=limit)
+
+
 def test_an_index_past_the_end_ends_a_loop(small_shards):
     data = made(small_shards, limit=2)
     assert [item.index for item in data] == [0, 1]

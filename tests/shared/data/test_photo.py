@@ -267,6 +267,19 @@ def test_a_photo_named_twice_is_found_once(album):
     assert list(named([album / "a.png", album, album / "a.png"])) == ["a", "b", "sub/deep/c"]
 
 
+def test_photos_of_kinds_that_nothing_reads_are_told_and_a_folder_may_be_left_out(album):
+    for name in ("IMG_1.HEIC", "sub/raw.NEF"):
+        (album / name).touch()
+    unread: list[Path] = []
+    assert [found.name for found in find_photos([album], besides=album / "sub" / "deep", unread=unread)] == ["a", "b"]
+    assert [path.name for path in unread] == ["IMG_1.HEIC", "raw.NEF"]
+    assert len(find_photos([album], besides=album)) == 3, "a folder that is named is searched, whatever it is"
+    (album / "phone").mkdir()
+    (album / "phone" / "a.heic").touch()
+    with pytest.raises(ValueError, match=r"no photo that can be read; convert a\.heic"):
+        find_photos([album / "phone"])
+
+
 def test_inputs_without_photos_are_told_in_a_sentence(tmp_path, album):
     (tmp_path / "none").mkdir()
     (tmp_path / "empty.txt").write_text("# nothing\n\n")

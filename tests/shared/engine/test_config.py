@@ -97,6 +97,15 @@ def test_a_file_can_be_taken_back():
     assert differences(load(JOINT), with_file) == ["init: None -> 'a.safetensors'"]
 
 
+def test_one_folder_stands_where_there_were_several():
+    several = JOINT.parent / "builtin_tiny.py"
+    assert load(several, ["train.shards=data/mine"])["train"]["shards"] == "data/mine"
+    mixed = ["train.shards=[{'shards': 'a', 'weight': 1.0}]", "train.shards=data/mine"]
+    assert load(several, mixed)["train"]["shards"] == "data/mine"
+    with pytest.raises(ValueError, match="tasks is list"):
+        load(several, ["tasks=seg"])
+
+
 def test_later_overrides_win():
     assert load(JOINT, ["seed=1", "seed=2"])["seed"] == 2
 

@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from safetensors.torch import load_file
 
 from shared import checkpoint
 from shared.data.shards import Shards, write_shards
-from shared.engine.launch import train
+from shared.engine.launch import finetune, pretrain, train
 from shared.engine.states import saved
 from tasks.depth.task import Depth
 from tasks.seg.task import Seg
@@ -178,6 +179,35 @@ def test_a_script_trains_its_own_task_only(tiny, tmp_path):
     with pytest.raises(ValueError, match=r"this script trains depth alone; for this config use tasks/joint/finetune\.py"):
         train(tiny("seg", tmp_path / "seg"), only=Depth)
     assert train(tiny("seg", tmp_path / "seg", "iters=1"), only=Seg).is_file()
+
+
+@pytest.mark.parametrize(
+    ("start", "config", "told"),
+    [
+        (pretrain, "configs/depth/synthetic_nano.py", "this config fine-tunes depth, and this script pretrains; use tasks/joint"),
+        (finetune, "configs/pretrain/synthetic_nano.py", "it pretrains, and this script fine-tunes; use pretrain/mae.py"),
+    ],
+)
+def test_a_config_of_pretraining_is_not_fine_tuned_nor_the_other_way_round(start, config, told, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["script.py", config, f"work_dir={tmp_path / 'run'}"])
+    with pytest.raises(SystemExit) as stopped:
+        start()
+    assert stopped.value.code == 2
+    assert told in capsys.readouterr().err
+
+
+def test_the_log_begins_with_what_is_trained_where(tiny, tmp_path, caplog):
+    with caplog.at_level("INFO"):
+        train(tiny("seg", tmp_path / "seg", "iters=1", "frozen=True"))
+    assert re.search(
+        r"seg: 0\.\d M parameters, 0\.\d M of them trained, \w+; 1 steps of 1 x \d pictures on cpu, told", caplog.messages[0]
+    )
+
+
+def test_a_run_needs_a_folder(tiny, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(ValueError, match="is a file, and a run needs a folder"):
+        train(tiny("seg", tmp_path / "file"))
 
 
 def test_a_mistake_on_the_command_line_is_one_sentence(tmp_path):

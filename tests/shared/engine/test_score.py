@@ -176,6 +176,10 @@ def test_a_further_table_of_each_task_that_has_one(model, people, tiny, trained,
     evaluate(only=Depth)
     assert "scale and shift" in capsys.readouterr().out
     told = json.loads((tmp_path / "scores.json").read_text())
+    monkeypatch.setattr(sys, "argv", ["evaluate.py", *map(str, [*arguments[:-1], tmp_path / "nowhere" / "scores.json"])])
+    with pytest.raises(SystemExit):
+        evaluate(only=Depth)
+    assert "scores.json lies in no folder; make" in capsys.readouterr().err
     assert told["details"]["depth"]["scale and shift"]["abs_rel"] == told["scores"]["depth/abs_rel"]
 
 

@@ -191,9 +191,10 @@ def test_a_run_killed_while_it_writes_a_folder_of_shares_ends_as_if_it_never_was
     assert same(*(load_file(tmp_path / name / "model.safetensors") for name in ("seg", "whole")))
 
 
-def test_a_signal_ends_the_run_with_its_state_saved(runs, tiny, tmp_path, whole):
+@pytest.mark.parametrize("what", ["SIGUSR1", "SIGINT"])
+def test_a_signal_ends_the_run_with_its_state_saved(runs, tiny, tmp_path, whole, what):
     config = tiny("seg", tmp_path / "seg", *SETTINGS, "save_every=3")
-    assert runs.end(runs.start(config, at=2 + SAVES, then="SIGUSR1")) == 0, runs.said
+    assert runs.end(runs.start(config, at=2 + SAVES, then=what)) == 0, runs.said
     assert [path.name for path in saved(tmp_path / "seg")] == ["iter_3.pth", "iter_4.pth"]
     assert "stopped by a signal after iteration 4 of 12; the same command goes on" in runs.said
     assert same(load_file(train(config)), whole)
@@ -248,6 +249,19 @@ def test_a_run_in_which_all_goes_wrong_stops_and_keeps_its_state(tiny, tmp_path,
     assert next(entry["step"] for entry in state["optimizer"]["state"].values()) == 2, "two steps were taken"
     train({**config, "spike": 0.0})
     assert saved(tmp_path / "seg")[-1].name == "iter_9.pth"
+
+
+def test_ctrl_c_ends_a_run_with_its_state_saved_and_pressed_again_at_once(monkeypatch, capfd):
+    """Within a second it is torchrun that passes it on."""
+    now = iter([10.0, 10.2, 12.0])
+    monkeypatch.setattr(survive.time, "monotonic", lambda: next(now))
+    with Signals() as signals:
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        assert signals.received == "SIGINT"
+        assert capfd.readouterr().err.count("ends after this iteration") == 1
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
 
 
 def test_signals_are_noted_only_while_a_run_lasts():

@@ -2,8 +2,11 @@
 
 import json
 import os
+import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -256,6 +259,50 @@ def test_a_task_that_the_built_in_model_lacks_and_a_model_that_is_not_there_are_
     assert not (tmp_path / "out").exists()
 
 
+def test_answers_among_the_photos_are_no_photos(trained, photos, tmp_path, monkeypatch, caplog, capsys):
+    """Also of an earlier run with other settings, in the same folder or in one inside it."""
+    shutil.copy(photos / "plain-30x20.jpg", tmp_path)
+    (tmp_path / "from-a-phone.heic").touch()
+    given = (monkeypatch, tmp_path, "--checkpoint", trained, "--tasks")
+    assert called(*given, "seg, depth", "--out", tmp_path / "answers") == 0
+    assert called(*given, "seg", "--out", tmp_path / "answers") == 0
+    assert "1 photos are of kinds that are not read here" in caplog.text
+    assert {path.name.split(".")[0] for path in answers(tmp_path / "answers")} == {"plain-30x20"}
+    shutil.rmtree(tmp_path / "answers")
+    assert called(*given, "seg", "--out", tmp_path) == 0
+    assert called(*given, "depth", "--out", tmp_path) == 0
+    assert sorted(path.name for path in tmp_path.glob("*.*.*")) == [
+        f"plain-30x20.{what}" for what in ("depth.jpg", "depth.npy", "seg.jpg", "seg.png")
+    ]
+    (tmp_path / "plain-30x20.jpg").unlink()
+    assert called(*given, "seg", "--out", tmp_path) == 2
+    assert "are answers that an earlier run wrote" in capsys.readouterr().err
+
+
+def test_ctrl_c_is_a_sentence_and_the_same_command_goes_on(photos, tmp_path):
+    for number in range(60):
+        shutil.copy(photos / "odd-129x97.webp", tmp_path / f"{number}.webp")
+    command = [sys.executable, str(ROOT / "tasks/depth/infer.py"), str(tmp_path), "--out", str(tmp_path / "out"), "--workers", "0"]
+    process = subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler)
+    )
+    until = time.monotonic() + 100
+    while not list(tmp_path.glob("out/*.depth.npy")) and time.monotonic() < until:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    said = process.communicate(timeout=100)[1]
+    assert process.returncode == 130, said
+    assert said.endswith("stopped; the same command goes on with what is left\n")
+    assert "Traceback" not in said
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="nothing is forbidden to root")
+def test_a_folder_that_may_not_be_written_is_told_before_anything_is_answered(trained, photos, tmp_path, monkeypatch, capsys):
+    tmp_path.chmod(0o500)
+    assert called(monkeypatch, photos, "--checkpoint", trained, "--out", tmp_path) == 2
+    assert "cannot be written: Permission denied; choose another folder with --out" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
@@ -282,6 +329,9 @@ def test_a_task_that_the_built_in_model_lacks_and_a_model_that_is_not_there_are_
         (["{photos}", "--checkpoint", "{model}", "--people", "detect"], "no weights of the detector fasterrcnn_resnet50_fpn_v2"),
         (["{photos}", "--checkpoint", "{model}", "--people", "detect", "--detector", "yolo"], "there is no detector 'yolo'"),
         (["{photos}", "--checkpoint", "{model}", "--batch", "0"], "--batch 0 answers nobody"),
+        (["{photos}", "--checkpoint", "{photos}"], "is a folder, and a checkpoint is a file; and this one holds no weights"),
+        (["{photos}", "--checkpoint", "{model}", "--out", "{box}"], "box.json is a file; --out names a folder"),
+        (["{photos}", "--checkpoint", "{model}", "--out", "{box}/deeper"], "is a file; --out names a folder"),
         (["{photos}", "--checkpoint", "{model}", "--device", "tpu"], "there is no device 'tpu'; choose auto, cpu or cuda"),
     ],
 )
@@ -290,7 +340,7 @@ def test_what_cannot_start_is_one_sentence(arguments, sentence, trained, pretrai
     box.write_text('{"another.jpg": [[0, 0, 9, 9]]}')
     places = {"photos": photos, "tmp": tmp_path, "model": trained, "mae": pretrained, "box": box}
     given = [text.format(**places) for text in arguments]
-    assert called(monkeypatch, *given, "--out", tmp_path / "out") == 2
+    assert called(monkeypatch, "--out", tmp_path / "out", *given) == 2
     said = capsys.readouterr().err
     assert said.startswith("error: ")
     assert sentence in said

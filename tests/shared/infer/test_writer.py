@@ -1,6 +1,7 @@
 """What is written can be read again, and a half-written file never has the final name."""
 
 import json
+import resource
 
 import cv2
 import numpy as np
@@ -166,3 +167,14 @@ def test_a_palette_leaves_the_ids_as_they_are(tmp_path):
 def test_a_picture_too_wide_for_its_format_is_a_sentence(tmp_path):
     with pytest.raises(ValueError, match=r"jpg files cannot hold a picture of \(1, 70000, 3\) uint8; make the photo smaller"):
         write(tmp_path, "a", {"jpg": np.zeros((1, 70_000, 3), np.uint8)})
+
+
+def test_an_array_that_finds_the_disk_full_is_a_sentence(tmp_path):
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**12, before[1]))  # Python ignores the signal, and the write fails
+    try:
+        with pytest.raises(OSError, match=r"a\.depth\.npy could not be written whole .*; is the disk full\?"):
+            write(tmp_path, "a", {"depth.npy": np.zeros((99, 99), np.float32)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not list(tmp_path.iterdir())
