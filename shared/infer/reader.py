@@ -93,6 +93,12 @@ def where(found: Found) -> str:
     return str(found.path) if found.inside is None else f"{found.path}, {found.name}"
 
 
+def told(found: Found, error: Exception | None) -> str:
+    """What is wrong with it, its name in front, once."""
+    text, name = str(error), where(found)
+    return text if text.startswith(name) else f"{name}: {text}"
+
+
 def read(found: Found) -> Read:
     """Decode a photo; a video is left to who watches it."""
     if is_video(found.path):

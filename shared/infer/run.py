@@ -27,7 +27,7 @@ from shared.infer.manifest import Manifest
 from shared.infer.packing import Packing
 from shared.infer.people import Finder, People, whole
 from shared.infer.predictor import Predictor
-from shared.infer.reader import FORGIVEN, HELD, Read, called, read_ahead, where
+from shared.infer.reader import FORGIVEN, HELD, Read, called, read_ahead, told
 from shared.infer.video import is_video
 from shared.infer.watch import watch
 from shared.infer.writer import members, write
@@ -114,14 +114,14 @@ class Run:
         self.flush()
         began = time.perf_counter()
         try:
-            wrong = watch(self.predictor, found, self.out, finder=finder, ask=self.ask, render=self.render, **smoothing)
+            files, wrong = watch(self.predictor, found, self.out, finder=finder, ask=self.ask, render=self.render, **smoothing)
         except FORGIVEN as error:
             self.fail(found, error, seconds=time.perf_counter() - began)
         else:
             if wrong is not None:
                 self.fail(found, ValueError(wrong), seconds=time.perf_counter() - began, did="incomplete")
             else:
-                self._note(found, status="done", seconds=time.perf_counter() - began)
+                self._note(found, status="done", seconds=time.perf_counter() - began, files=files)
 
     def flush(self) -> None:
         """Answer all that wait, and hand them to who writes."""
@@ -149,7 +149,7 @@ class Run:
     def fail(self, found: Found, error: Exception | None, *, seconds: float, did: str = "failed") -> None:
         """Name a photo or video that has no answer, or not all of it."""
         self.failed[found.name] = str(error)
-        tqdm.write(f"{'skipped' if did == 'failed' else did + ':'} {where(found)}: {error}", file=sys.stderr)
+        tqdm.write(f"{'skipped' if did == 'failed' else did}: {told(found, error)}", file=sys.stderr)
         self._note(found, status=did, seconds=seconds, message=str(error))
 
     def _note(self, found: Found, **line: Any) -> None:

@@ -58,7 +58,7 @@ def watch(
     render: bool = True,
     smooth: bool = True,
     smooth_maps: bool = False,
-) -> str | None:
+) -> tuple[list[Path], str | None]:
     """Answer every frame: `<name>.<task>.mp4`, for points `<name>.<task>.jsonl`, and in the formats asked for `<name>/000123.*`.
 
     Args:
@@ -69,7 +69,8 @@ def watch(
         smooth_maps: so are parts, depth and normals.
 
     Returns:
-        What is wrong with the file, although all frames that could be read are answered; None: nothing.
+        The films, the lines and what was written of the last frame; and what is wrong with the video, although all frames that could
+        be read are answered, None: nothing.
 
     Raises:
         ValueError: the video cannot be read or its pictures not written, or nothing would be written at all.
@@ -86,7 +87,7 @@ def watch(
             for reel in reels:
                 reel.add(seen, answers)
             bar.update()
-    return clip.complaint
+    return [path for reel in reels for path in reel.written], clip.complaint
 
 
 def _seen(clip: Clip, finder: Finder) -> Iterator[Seen]:
@@ -159,7 +160,14 @@ class Reel:
         named = path.with_name(f"{path.name}.{task.name}.mp4")
         self.film = held.enter_context(Film(named, fps=clip.fps)) if render else None
         self.lines = held.enter_context(Lines(named.with_suffix(".jsonl"))) if points else None
+        self._of_all = [named] * render + [named.with_suffix(".jsonl")] * points
+        self._of_last: list[Path] = []  # frame
         self.follow = Follower(Tracker(task.vocabulary.sigmas if task.vocabulary else None), smooth=smooth) if points else None
+
+    @property
+    def written(self) -> list[Path]:
+        """Files by which one can tell whether the answers are still there."""
+        return self._of_all + self._of_last
 
     def add(self, seen: Seen, answers: Answers) -> None:
         """One more frame."""
@@ -171,7 +179,7 @@ class Reel:
             if self.lines is not None:
                 self.lines.add(self._line(frame, followed, about))
         if self.files:
-            write(self.path, f"{frame.index:06d}", self.task.asked(answer, self.ask._replace(about=about)))
+            self._of_last = write(self.path, f"{frame.index:06d}", self.task.asked(answer, self.ask._replace(about=about)))
         if self.film is not None:
             boxes = None if followed is None else followed.boxes
             picture = self.predictor.draw(self.task, frame.image, {**answers, self.task.name: answer}, boxes=boxes)

@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from shared.data.photo import find_photos
+from shared.data.photo import Found, find_photos
+from shared.formats import Ask
 from shared.infer.cli import infer
+from shared.infer.film import Film
 from shared.infer.manifest import Manifest
 from shared.infer.predictor import Predictor
 from shared.infer.run import run
@@ -190,3 +192,19 @@ def test_the_command_goes_on_shares_the_work_and_answers_all_again_on_request(tr
     called("--flip")
     called("--again")
     assert caplog.text.count("5 of 5 photos answered") == 2
+
+
+@pytest.mark.parametrize("gone", ["clip.depth.mp4", "clip/000001.depth.npy"])
+def test_a_video_whose_answers_are_gone_is_answered_again(trained, tmp_path, gone):
+    with Film(tmp_path / "clip.mp4", fps=20) as film:
+        for _ in range(2):
+            film.add(RNG.integers(0, 256, (32, 48, 3), dtype=np.uint8))
+    (tmp_path / "out").mkdir()
+    predictor, clip = Predictor.load(trained, device="cpu", only=["depth"]), Found(tmp_path / "clip.mp4", "clip")
+    ask, file = Ask(frozenset({"npy"})), tmp_path / "out" / gone
+    for _ in range(2):
+        assert run(predictor, [clip], tmp_path / "out", ask=ask, manifest=Manifest(tmp_path / "out", {})) == {}
+        assert file.is_file()
+        assert Manifest(tmp_path / "out", {}).has(clip)
+        file.unlink()
+        assert not Manifest(tmp_path / "out", {}).has(clip)

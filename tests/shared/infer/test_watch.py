@@ -85,7 +85,7 @@ def pose(trained) -> Predictor:
 
 
 def test_red_and_blue_keep_their_numbers_though_one_passes_behind_the_other(pose, crossing, tmp_path):
-    assert watch(pose, Found(crossing, "crossing"), tmp_path, finder=by_colour, ask=Ask()) is None
+    assert watch(pose, Found(crossing, "crossing"), tmp_path, finder=by_colour, ask=Ask())[1] is None
     assert {file.name for file in tmp_path.iterdir()} == {"crossing.pose.mp4", "crossing.pose.jsonl"}
     told = lines(tmp_path / "crossing.pose.jsonl")
     assert [line["frame"] for line in told] == list(range(24))
@@ -113,7 +113,7 @@ def test_red_and_blue_keep_their_numbers_though_one_passes_behind_the_other(pose
 
 def test_a_frame_is_answered_as_the_same_picture_in_a_photo(joint, short, tmp_path):
     ask = Ask(frozenset({"npy", "png", "json"}))
-    assert watch(joint, Found(short, "sub/short"), tmp_path, finder=by_colour, ask=ask, smooth=False) is None
+    assert watch(joint, Found(short, "sub/short"), tmp_path, finder=by_colour, ask=ask, smooth=False)[1] is None
     suffixes = ("seg.png", "depth.npy", "normal.npy", "normal.png", "pose.json")
     names = {file.relative_to(tmp_path).as_posix() for file in tmp_path.rglob("*.*")}
     films = {f"sub/short.{task}.mp4" for task in ("seg", "depth", "normal", "pose")}
