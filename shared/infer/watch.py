@@ -69,8 +69,8 @@ def watch(
         smooth_maps: so are parts, depth and normals.
 
     Returns:
-        The films, the lines and what was written of the last frame; and what is wrong with the video, although all frames that could
-        be read are answered, None: nothing.
+        The films, the lines and what was written of the last frame; and what is wrong with the video, although all frames that
+        could be read are answered, None: nothing.
 
     Raises:
         ValueError: the video cannot be read or its pictures not written, or nothing would be written at all.
