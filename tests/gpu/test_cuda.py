@@ -25,6 +25,10 @@ QUIET = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::Future
 
 @pytest.fixture
 def model() -> DenseModel:
+    return four_tasks()
+
+
+def four_tasks() -> DenseModel:
     torch.manual_seed(0)
     return DenseModel(ViT("nano", image_hw=(64, 48)), [Seg(), Depth(), Normal(), Pose()], decoder=Spec((32, 16), (16,)))
 

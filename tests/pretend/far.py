@@ -20,15 +20,18 @@ aten = torch.ops.aten
 COPIES = {aten.copy_.default, aten._to_copy.default, aten._has_compatible_shallow_copy_type.default}  # from one device to another
 INDEXED = {aten.index.Tensor, aten._unsafe_index.Tensor}  # an index may lie on the CPU
 WRITTEN = {aten.index_put.default, aten.index_put_.default, aten._index_put_impl_.default, aten._unsafe_index_put.default}
-SCALARS = {aten.fill_.Tensor, aten.masked_fill.Tensor, aten.masked_fill_.Tensor}  # besides pointwise arithmetic: take one number of the CPU
+SCALARS = {aten.fill_.Tensor, aten.masked_fill.Tensor, aten.masked_fill_.Tensor}  # take a number of the CPU, as arithmetic does
 MIXED = "Expected all tensors to be on the same device, but found at least two devices, cuda:0 and cpu!"
 NUMPY = "can't convert cuda:0 device type tensor to numpy. Use Tensor.cpu() to copy the tensor to host memory first."
-WIDE = set(  # what CUDA's autocast computes in float32: "CUDA Ops that can autocast to float32" in the reference of torch.amp
-    "__pow__ __rdiv__ __rpow__ __rtruediv__ acos asin binary_cross_entropy_with_logits cosh cosine_embedding_loss cdist"
-    " cosine_similarity cross_entropy cumprod cumsum dist erfinv exp expm1 group_norm hinge_embedding_loss kl_div l1_loss"
-    " layer_norm log log10 log_softmax log1p log2 margin_ranking_loss mse_loss nll_loss norm normalize pdist poisson_nll_loss pow"
-    " prod reciprocal rsqrt sinh smooth_l1_loss soft_margin_loss softmax softmin softplus sum renorm tan triplet_margin_loss".split()
-)
+# What CUDA's autocast computes in float32: "CUDA Ops that can autocast to float32" in the reference of torch.amp.
+WIDE = {
+    "__pow__", "__rdiv__", "__rpow__", "__rtruediv__", "acos", "asin", "binary_cross_entropy_with_logits", "cosh",
+    "cosine_embedding_loss", "cdist", "cosine_similarity", "cross_entropy", "cumprod", "cumsum", "dist", "erfinv", "exp",
+    "expm1", "group_norm", "hinge_embedding_loss", "kl_div", "l1_loss", "layer_norm", "log", "log10", "log_softmax", "log1p",
+    "log2", "margin_ranking_loss", "mse_loss", "nll_loss", "norm", "normalize", "pdist", "poisson_nll_loss", "pow", "prod",
+    "reciprocal", "rsqrt", "sinh", "smooth_l1_loss", "soft_margin_loss", "softmax", "softmin", "softplus", "sum", "renorm",
+    "tan", "triplet_margin_loss",
+}  # fmt: skip
 NARROW = (torch.float16, torch.bfloat16)
 UNSIGNED = (torch.uint16, torch.uint32, torch.uint64)
 
@@ -81,11 +84,11 @@ class Far(Tensor):
     @classmethod
     def __torch_function__(cls, func: Callable, types: Any, args: Sequence[Any] = (), kwargs: dict | None = None) -> Any:
         """What C++ makes on the way lies where its tensors lie; under autocast, some arithmetic is in float32."""
-        kwargs = kwargs or {}
+        given: Any = (args, kwargs or {})
         with Inside(), torch._C.DisableTorchFunctionSubclass():
             if getattr(func, "__name__", "") in WIDE and torch.is_autocast_enabled("cuda"):
-                args, kwargs = tree_map_only(Far, lambda far: far.float() if far.dtype in NARROW else far, (args, kwargs))
-            return func(*args, **kwargs)
+                given = tree_map_only(Far, lambda far: far.float() if far.dtype in NARROW else far, given)
+            return func(*given[0], **given[1])
 
     @classmethod
     def __torch_dispatch__(cls, func: Any, types: Any, args: Sequence[Any] = (), kwargs: dict | None = None) -> Any:

@@ -14,7 +14,21 @@ from torch import Tensor
 from torch.utils._pytree import tree_map_only
 from torch.utils.data import DataLoader
 
-FACTORIES = ("arange", "empty", "eye", "full", "linspace", "ones", "rand", "randint", "randn", "randperm", "scalar_tensor", "tensor", "zeros")
+FACTORIES = (
+    "arange",
+    "empty",
+    "eye",
+    "full",
+    "linspace",
+    "ones",
+    "rand",
+    "randint",
+    "randn",
+    "randperm",
+    "scalar_tensor",
+    "tensor",
+    "zeros",
+)
 LIKE = ("empty_like", "full_like", "ones_like", "rand_like", "randint_like", "randn_like", "zeros_like")
 NEW = ("new_empty", "new_full", "new_ones", "new_tensor", "new_zeros")
 
@@ -88,7 +102,7 @@ def _tensors(patch: pytest.MonkeyPatch) -> None:
             other, args = kwargs.pop("other", args and args[0]), args[1:]
             kwargs |= {"device": other.device, "dtype": other.dtype}
         copy = kwargs.pop("copy", False)
-        device, dtype, non_blocking, memory = torch._C._nn._parse_to(*args, **kwargs)
+        device, dtype, non_blocking, memory = torch._C._nn._parse_to(*args, **kwargs)  # type: ignore
         there = moved(self, device)
         copy = copy and there is self
         options: dict[str, Any] = {"memory_format": memory} if memory else {}
@@ -136,7 +150,9 @@ def _factories(patch: pytest.MonkeyPatch) -> None:
         patch.setattr(torch, name, functools.partial(made, getattr(torch, name)))
     for name in NEW:
         plain = getattr(Tensor, name)
-        patch.setattr(Tensor, name, functools.partialmethod(lambda self, plain, *a, **k: made(plain, self, *a, **k), plain), raising=False)
+        patch.setattr(
+            Tensor, name, functools.partialmethod(lambda self, plain, *a, **k: made(plain, self, *a, **k), plain), raising=False
+        )
 
     def as_one(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
         kept = data if isinstance(data, Tensor) else as_tensor(data, dtype=dtype)
@@ -173,7 +189,9 @@ def _module(patch: pytest.MonkeyPatch) -> None:
         "current_device": 0,
         "get_device_name": "Pretended GPU",
         "get_device_capability": (9, 0),
-        "get_device_properties": SimpleNamespace(name="Pretended GPU", total_memory=2**37, major=9, minor=0, multi_processor_count=132),
+        "get_device_properties": SimpleNamespace(
+            name="Pretended GPU", total_memory=2**37, major=9, minor=0, multi_processor_count=132
+        ),
         "max_memory_allocated": 2**30,
         "max_memory_reserved": 2**30,
         "memory_allocated": 2**30,

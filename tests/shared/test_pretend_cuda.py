@@ -6,9 +6,12 @@ no kernel: of their numbers, of memory, streams, compilation, several GPUs and N
 """
 
 import sys
+from importlib.util import module_from_spec, spec_from_file_location
+from inspect import signature
 from io import BytesIO
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -82,11 +85,21 @@ def same(a: dict, b: dict) -> bool:
     return a.keys() == b.keys() and all(torch.allclose(a[name], b[name], atol=1e-5) for name in a)
 
 
-WATCHED = ("val_every=2", "val.limit=1", "preview=1", "log_every=1", "ema=0.7", "accumulate=2", "save_every=2", "keep=9", "optimizer=adamw")
+WATCHED = (
+    "val_every=2",
+    "val.limit=1",
+    "preview=1",
+    "log_every=1",
+    "ema=0.7",
+    "accumulate=2",
+    "save_every=2",
+    "keep=9",
+    "optimizer=adamw",
+)
 
 
 def test_a_run_is_trained_scored_drawn_saved_and_resumed(tiny, tmp_path, small_shards, trained):
-    teacher = f"teacher={ {'checkpoint': str(trained), 'features': 0.5} }"
+    teacher = f"teacher={ {'checkpoint': str(trained)} }"
     overrides = (f"val={ {'shards': str(small_shards), 'limit': 1} }", *WATCHED, teacher, "balance=cagrad", "compare=True")
     near = learnt(tiny("joint", tmp_path / "near", *overrides))
     with gpu():
@@ -139,7 +152,7 @@ def test_answers_are_those_of_the_cpu(trained, options):
 
 
 def test_scores_are_those_of_the_cpu(trained, small_shards):
-    model = checkpoint.load(trained).model
+    model: Any = checkpoint.load(trained).model
     people = Indexed(small_shards, size=(64, 48), wanted=data.wanted(model.tasks), limit=2)
     near = score(model, people, Session(CPU), tasks=model.tasks, flip=True)[0]
     with gpu() as device:
@@ -160,7 +173,8 @@ def test_xformers_is_given_widths_that_its_kernels_take(monkeypatch):
 
     def picky(q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
         assert q.shape[-1] % 8 == 0, "query.shape[-1] % 8 != 0"
-        return F.scaled_dot_product_attention(*(x.transpose(1, 2) for x in (q, k, v)), scale=scale).transpose(1, 2)
+        q, k, v = (x.transpose(1, 2) for x in (q, k, v))
+        return F.scaled_dot_product_attention(q, k, v, scale=scale).transpose(1, 2)
 
     pytest.importorskip("xformers", reason="xformers is not installed")
     stage = ModuleType("xformers.ops")
@@ -170,3 +184,24 @@ def test_xformers_is_given_widths_that_its_kernels_take(monkeypatch):
         q, k, v = torch.randn(3, 2, 4, 9, 60).to(device).unbind(0)
         exact = attention(q, k, v, backend="reference")
         assert torch.allclose(attention(q, k, v, backend="xformers"), exact, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "second_generation_agrees_with_the_cpu",
+        "a_step_of_muon_agrees_with_the_cpu",
+        "losses_and_gradients_agree_with_the_cpu",
+        "answers_agree_with_the_cpu",
+        "a_predictor_runs_in_bf16",
+    ],
+)
+def test_what_make_gpu_asks_can_be_asked(name):
+    """Here with the kernels of a CPU: the questions hold, whatever a GPU answers."""
+    spec = spec_from_file_location("of_the_gpu", ROOT / "tests/gpu/test_cuda.py")
+    assert spec is not None
+    assert spec.loader is not None
+    spec.loader.exec_module(asked := module_from_spec(spec))
+    test = getattr(asked, f"test_{name}", None) or getattr(asked, f"test_the_{name}")
+    with gpu():
+        test(*[asked.four_tasks()] * len(signature(test).parameters))
