@@ -30,7 +30,7 @@ from shared.engine.launch import train
 from shared.engine.score import score
 from shared.engine.session import Session, session
 from shared.infer.predictor import Predictor
-from shared.vit.attention import attention
+from shared.vit.attention import attention, backends
 
 ROOT = Path(__file__).parents[2]
 CPU = torch.device("cpu")
@@ -184,6 +184,16 @@ def test_xformers_is_given_widths_that_its_kernels_take(monkeypatch):
         q, k, v = torch.randn(3, 2, 4, 9, 60).to(device).unbind(0)
         exact = attention(q, k, v, backend="reference")
         assert torch.allclose(attention(q, k, v, backend="xformers"), exact, atol=1e-5)
+        assert "xformers" in backends(device)
+        stage.memory_efficient_attention = _absent  # type: ignore[attr-defined]
+        assert "xformers" not in backends(device)
+        with pytest.raises(ValueError, match=r"xformers has no kernel here \(No operator found\); use attention='auto'"):
+            attention(q, k, v, backend="xformers")
+
+
+def _absent(*_: Tensor, **__: float) -> Tensor:
+    """As an xformers that was built for another PyTorch answers."""
+    raise NotImplementedError("No operator found\nfor these inputs")
 
 
 @pytest.mark.parametrize(
