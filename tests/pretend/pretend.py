@@ -6,7 +6,6 @@ from contextlib import contextmanager, nullcontext
 from types import SimpleNamespace
 from typing import Any
 
-import mmengine.device.utils
 import pytest
 import torch
 from far import CUDA, NEAR, Far
@@ -213,4 +212,4 @@ def _module(patch: pytest.MonkeyPatch) -> None:
     queue = SimpleNamespace(synchronize=lambda: None, wait_stream=lambda _: None, is_capturing=lambda: False)
     for module in (torch.cuda, torch.accelerator):
         patch.setattr(module, "current_stream", lambda *_: queue)
-    patch.setattr(mmengine.device.utils, "DEVICE", "cuda")
+    patch.setattr("mmengine.device.utils.DEVICE", "cuda")
