@@ -42,9 +42,12 @@ def device_of(name: str) -> torch.device:
     if name.startswith("cuda") and not torch.cuda.is_available():
         raise ValueError(f"device {name!r} was asked for, but PyTorch sees no GPU; use device=cpu")
     try:
-        return torch.device(name)
+        device = torch.device(name)
     except RuntimeError as error:
         raise ValueError(f"there is no device {name!r}; choose auto, cpu or cuda") from error
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ValueError(f"device {name!r} was asked for, but the last GPU here is cuda:{torch.cuda.device_count() - 1}")
+    return device
 
 
 def load(path: Path | str, *, device: torch.device | str = "cpu", **hints: Any) -> Loaded:

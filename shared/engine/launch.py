@@ -12,7 +12,6 @@ from uuid import uuid4
 import cv2
 import torch
 from mmengine.config import Config
-from mmengine.runner import Runner
 from torch import nn
 
 from shared import checkpoint
@@ -24,7 +23,7 @@ from shared.engine import data, mfu, optim, parallel, record, shares
 from shared.engine.config import Tree, load
 from shared.engine.course import Course, export
 from shared.engine.hooks import Balancing, Preview, Progress
-from shared.engine.loop import Loader, TrainLoop
+from shared.engine.loop import Loader, Run, TrainLoop
 from shared.engine.preview import draw
 from shared.engine.probe import Probe
 from shared.engine.score import score
@@ -195,7 +194,7 @@ def _run(model: Any, description: Mapping, config: Tree, folder: Path, latest: P
         hooks.append(parallel.Gather(step))
     if latest and latest.is_dir():
         hooks.append(shares.Shares(latest))
-    runner = Runner(
+    runner = Run(
         model=step,
         work_dir=str(folder / ".mmengine"),  # where it keeps what it writes unasked
         experiment_name=uuid4().hex,

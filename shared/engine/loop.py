@@ -68,6 +68,20 @@ class Loader:
         )
 
 
+class Run(Runner):
+    """mmengine's Runner, which trains a model where it lies: its own would take it to the GPU of a machine that has one, whatever
+    device was asked for, and read states there.
+    """
+
+    def wrap_model(self, model_wrapper_cfg: Any, model: Any) -> Any:
+        """The model as it is; `parallel` has wrapped it."""
+        return model
+
+    def resume(self, filename: str, *args: Any, **kwargs: Any) -> None:
+        """Read the state in main memory, from where each tensor goes to its own place."""
+        super().resume(filename, *args, **{**kwargs, "map_location": "cpu"})
+
+
 class TrainLoop(BaseLoop):
     """Train for `iters` iterations, validating on the way.
 

@@ -33,10 +33,12 @@ def session(device: str = "auto") -> Iterator[Session]:
     """
     chosen = device_of(device)
     if "RANK" not in os.environ:
+        if chosen.type == "cuda" and chosen.index is not None:
+            torch.cuda.set_device(chosen)  # where whatever names no number belongs: events, timers, peak memory
         yield Session(chosen)
         return
     if chosen.type == "cuda":
-        chosen = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        chosen = device_of(f"cuda:{os.environ['LOCAL_RANK']}")
         torch.cuda.set_device(chosen)
     dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
     try:

@@ -86,12 +86,11 @@ class Checkpoints(Hook):
         self._saved = iteration
 
     def _write(self, runner: Runner, state: dict[str, Any], iteration: int) -> None:
-        on_cpu: Any = apply_to(state, lambda value: isinstance(value, torch.Tensor), lambda tensor: tensor.cpu())
         partial = self.folder / PARTIAL
         try:
             shares.remove(partial)
-            runner.call_hook("before_save_checkpoint", checkpoint=on_cpu)
-            save_checkpoint(on_cpu, str(partial))
+            runner.call_hook("before_save_checkpoint", checkpoint=state)  # averaged weights come in, from the device
+            save_checkpoint(_on_cpu(state), str(partial))
             with partial.open("rb") as file:
                 os.fsync(file.fileno())
             self._name(partial, self.folder / f"iter_{iteration}.pth")
@@ -109,7 +108,7 @@ class Checkpoints(Hook):
 
         def finish() -> None:
             runner.call_hook("before_save_checkpoint", checkpoint=rest)
-            shares.finish(partial, rest)
+            shares.finish(partial, _on_cpu(rest))
             self._name(partial, place)
 
         try:
@@ -149,6 +148,11 @@ def _state(runner: Runner, iteration: int) -> dict[str, Any]:
         "param_schedulers": [scheduler.state_dict() for scheduler in runner.param_schedulers],  # type: ignore[union-attr]
         "message_hub": {"log_scalars": {}, "runtime_info": {}, "resumed_keys": {}},
     }
+
+
+def _on_cpu(state: dict[str, Any]) -> Any:
+    """What can be read where there is no GPU."""
+    return apply_to(state, lambda value: isinstance(value, torch.Tensor), lambda tensor: tensor.cpu())
 
 
 def saved(folder: Path) -> list[Path]:

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 Backend = Literal["auto", "sdpa", "xformers", "reference"]
+EIGHT = 8  # xformers' kernels take widths that are multiples of it in bfloat16 (0.0.35); a head of 2b has 60
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor, *, backend: Backend = "auto") -> Tensor:
@@ -49,11 +50,18 @@ def _xformers(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     if not q.is_cuda or not _has_xformers():
         where = "is not installed" if q.is_cuda else f"has no kernel for {q.device.type} tensors"
         raise ValueError(f"xformers {where}; use attention='auto', which picks PyTorch's fused kernel")
-    from xformers.ops import memory_efficient_attention  # heavy, and it warns at import: only when it was asked for
-
     k, v = _repeated(k, v, q.shape[1])
+    d = q.shape[-1]
+    if d % EIGHT:  # zeros change no product
+        q, k, v = (F.pad(x, (0, -d % EIGHT)) for x in (q, k, v))
     q, k, v = (x.transpose(1, 2) for x in (q, k, v))  # xformers wants (B,N,heads,d)
-    return memory_efficient_attention(q, k, v).transpose(1, 2)
+    try:
+        from xformers.ops import memory_efficient_attention  # heavy, and it warns at import: only when it was asked for
+
+        return memory_efficient_attention(q, k, v, scale=d**-0.5).transpose(1, 2)[..., :d]
+    except (ImportError, NotImplementedError) as error:  # its kernels were built for another PyTorch, or for other GPUs
+        told = str(error).strip().splitlines()[:1]
+        raise ValueError(f"xformers has no kernel here ({' '.join(told)}); use attention='auto'") from error
 
 
 def _repeated(k: Tensor, v: Tensor, heads: int) -> tuple[Tensor, Tensor]:
@@ -70,4 +78,13 @@ def _has_xformers() -> bool:
 def backends(device: torch.device) -> list[Backend]:
     """The back ends that run on this device, `auto` first."""
     usable: list[Backend] = ["auto", "sdpa", "reference"]
-    return [*usable, "xformers"] if device.type == "cuda" and _has_xformers() else usable
+    return [*usable, "xformers"] if device.type == "cuda" and _has_xformers() and _has_kernels(device) else usable
+
+
+def _has_kernels(device: torch.device) -> bool:
+    """Whether those of the installed xformers run there: a wheel has them for one version of PyTorch alone."""
+    try:
+        _xformers(*torch.zeros(3, 1, 1, EIGHT, EIGHT, dtype=torch.bfloat16, device=device))
+    except ValueError:
+        return False
+    return True

@@ -22,14 +22,20 @@ from tasks.seg.task import Seg
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="PyTorch sees no GPU")]
 CUDA = torch.device("cuda")
+QUIET = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")  # xformers' import
 
 
 @pytest.fixture
 def model() -> DenseModel:
+    return four_tasks()
+
+
+def four_tasks() -> DenseModel:
     torch.manual_seed(0)
     return DenseModel(ViT("nano", image_hw=(64, 48)), [Seg(), Depth(), Normal(), Pose()], decoder=Spec((32, 16), (16,)))
 
 
+@QUIET
 @pytest.mark.parametrize("width", [60, 64, 80])  # of a head in 2b, 300m and 1b, 600m
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_attention_kernels_agree(width: int, dtype: torch.dtype) -> None:
@@ -39,6 +45,7 @@ def test_attention_kernels_agree(width: int, dtype: torch.dtype) -> None:
         _agree(backend, (q.to(dtype), k.to(dtype), v.to(dtype)), exact)
 
 
+@QUIET
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_attention_kernels_agree_where_two_queries_share_a_key(dtype: torch.dtype) -> None:
     q, (k, v) = torch.randn(2, 4, 300, 64, device=CUDA), torch.randn(2, 2, 2, 300, 64, device=CUDA).unbind(0)
@@ -63,7 +70,7 @@ def test_a_step_of_muon_agrees_with_the_cpu() -> None:
     torch.manual_seed(0)
     start, gradient, moved = torch.randn(32, 48), torch.randn(32, 48), []
     for device in (torch.device("cpu"), CUDA):
-        weight = torch.nn.Parameter(start.to(device))
+        weight = torch.nn.Parameter(start.to(device, copy=True))  # which the step changes
         weight.grad = gradient.to(device)
         Muon([{"params": [weight], "lr": 1.0, "weight_decay": 0.0, "orthogonal": True}], lr=1.0, betas=(0.9, 0.99)).step()
         moved.append(weight.detach().cpu() - start)

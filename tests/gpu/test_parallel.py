@@ -48,7 +48,7 @@ def losses(here: Session, way: str, dtype: torch.dtype | None, family: str) -> l
         "depth": 1 + torch.rand(2, 64, 48),
     }
     batch = {name: value.to(here.device) for name, value in batch.items()}
-    return [float(step.train_step(batch, optim_wrapper=wrapper)["loss"]) for _ in range(10)]  # type: ignore[operator]
+    return [float(step.train_step(batch, optim_wrapper=wrapper)["loss"].detach()) for _ in range(10)]  # type: ignore[operator]
 
 
 @pytest.fixture(scope="module")
