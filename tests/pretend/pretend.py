@@ -81,6 +81,25 @@ class Event:
         return 1.0
 
 
+class Stream:
+    """All of them are one, and nothing is ever under way."""
+
+    def __init__(self, device: Any = CUDA, *_: Any, **__: Any) -> None:
+        self.device = device
+
+    def synchronize(self) -> None: ...
+
+    def wait_stream(self, stream: "Stream") -> None: ...
+
+    def wait_event(self, event: Event) -> None: ...
+
+    def record_event(self, event: Event | None = None) -> Event:
+        return event or Event()
+
+    def is_capturing(self) -> bool:
+        return False
+
+
 @contextmanager
 def gpu() -> Iterator[torch.device]:
     """While entered, PyTorch says that there is a GPU, and what is moved there is a `Far`."""
@@ -109,6 +128,7 @@ def _tensors(patch: pytest.MonkeyPatch) -> None:
             return plain(there, dtype or there.dtype, non_blocking, copy, **options)
 
     patch.setattr(Tensor, "to", to, raising=False)
+    patch.setattr(Tensor, "pin_memory", lambda self, *_: self, raising=False)
     patch.setattr(Tensor, "cuda", lambda self, *_, **__: moved(self, CUDA), raising=False)
     patch.setattr(Tensor, "cpu", lambda self, *_, **__: moved(self, "cpu"), raising=False)
     patch.setattr(torch.inference_mode, "__enter__", _without_gradient)  # it has no room for tensors in tensors
@@ -209,7 +229,8 @@ def _module(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(torch.cuda, "device", type("device", (nullcontext,), {}))
     patch.setattr(torch.cuda, "Event", Event)
     patch.setattr(torch.cuda, "stream", lambda *_: nullcontext())
-    queue = SimpleNamespace(synchronize=lambda: None, wait_stream=lambda _: None, is_capturing=lambda: False)
+    queue = Stream()
+    patch.setattr(torch.cuda, "Stream", Stream)
     for module in (torch.cuda, torch.accelerator):
         patch.setattr(module, "current_stream", lambda *_: queue)
     patch.setattr("mmengine.device.utils.DEVICE", "cuda")

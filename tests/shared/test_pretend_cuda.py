@@ -81,8 +81,8 @@ def learnt(config: dict) -> dict[str, Tensor]:
     return load_file(train(config))
 
 
-def same(a: dict, b: dict) -> bool:
-    return a.keys() == b.keys() and all(torch.allclose(a[name], b[name], atol=1e-5) for name in a)
+def same(a: dict, b: dict, *, atol: float = 1e-5) -> bool:
+    return a.keys() == b.keys() and all(torch.allclose(a[name], b[name], atol=atol) for name in a)
 
 
 WATCHED = (
@@ -104,9 +104,10 @@ def test_a_run_is_trained_scored_drawn_saved_and_resumed(tiny, tmp_path, small_s
     near = learnt(tiny("joint", tmp_path / "near", *overrides))
     with gpu():
         far = tiny("joint", tmp_path / "far", *overrides, "device=cuda")
-        assert same(learnt(far), near)
+        whole = learnt(far)
+        assert same(whole, near, atol=3e-4)  # a teacher's norms take other steps on a GPU, and AdamW makes much of nothing
         (tmp_path / "far" / "iter_3.pth").unlink()
-        assert same(learnt(far), near)
+        assert same(learnt(far), whole)
 
 
 @pytest.mark.parametrize("overrides", [("balance=pcgrad", "backbone.recompute=selective"), ("lora={'rank': 2, 'alpha': 2}",)])
@@ -204,6 +205,8 @@ def _absent(*_: Tensor, **__: float) -> Tensor:
         "losses_and_gradients_agree_with_the_cpu",
         "answers_agree_with_the_cpu",
         "a_predictor_runs_in_bf16",
+        "pictures_begun_together_and_finished_in_threads_are_those_of_the_cpu",
+        "weights_that_are_kept_in_bf16_answer_as_those_that_are_cast_for_every_picture",
     ],
 )
 def test_what_make_gpu_asks_can_be_asked(name):
