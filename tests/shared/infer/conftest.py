@@ -1,9 +1,13 @@
-"""A detector without training, for the tests of what looks for people."""
+"""The command in this process, and a detector without training, for the tests of what looks for people."""
 
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+
+from shared.infer.cli import infer
 
 SMALL = "ssdlite320_mobilenet_v3_large"
 
@@ -20,3 +24,17 @@ def detector(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("weights") / f"{SMALL}_coco-a79551df.pth"
     torch.save(model.state_dict(), path)
     return path
+
+
+@pytest.fixture
+def called(monkeypatch) -> Callable[..., int]:
+    """called(photo, "--out", folder, ..., only=Seg) -> the exit code of `tasks/seg/infer.py`; without `only`, of the joint one."""
+    monkeypatch.setenv("TORCH_HOME", "nowhere")  # no detector is in the cache
+
+    def call(*arguments: object, only: type | None = None) -> int:
+        monkeypatch.setattr(sys, "argv", ["infer.py", *map(str, arguments)])
+        with pytest.raises(SystemExit) as exit_:
+            infer(only)
+        return exit_.value.code  # type: ignore[return-value]
+
+    return call

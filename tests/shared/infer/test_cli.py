@@ -16,7 +16,7 @@ from PIL import Image
 from shared import builtin
 from shared.data.photo import find_photos
 from shared.formats import read_levels, read_vectors
-from shared.infer.cli import infer, run
+from shared.infer.cli import run
 from shared.infer.predictor import Predictor
 from tasks.depth.task import Depth
 from tasks.pointmap.task import Pointmap
@@ -38,15 +38,6 @@ def told(script: str, *arguments: object) -> tuple[int, str]:
 def answers(folder: Path) -> list[Path]:
     """The files that a run wrote, but for its list of them."""
     return [path for path in folder.iterdir() if path.name != "manifest.jsonl"]
-
-
-def called(monkeypatch, *arguments: object, only: type | None = None) -> int:
-    """Exit code of the same command in this process."""
-    monkeypatch.setattr(sys, "argv", ["infer.py", *map(str, arguments)])
-    monkeypatch.setenv("TORCH_HOME", str(ROOT / "nowhere"))  # no detector is in the cache
-    with pytest.raises(SystemExit) as exit_:
-        infer(only)
-    return exit_.value.code  # type: ignore[return-value]
 
 
 @pytest.fixture(scope="module")
@@ -120,35 +111,35 @@ def test_a_mistake_is_one_sentence_and_two(trained, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_all_done_is_zero_and_twice_the_same_bytes(trained, photos, tmp_path, monkeypatch):
+def test_all_done_is_zero_and_twice_the_same_bytes(trained, photos, tmp_path, called):
     files = []
     for out in (tmp_path / "one", tmp_path / "two"):
         arguments = photos / "plain-30x20.jpg", photos / "dot-1x1.png", "--checkpoint", trained, "--out", out
-        assert called(monkeypatch, *arguments, "--device", "cpu") == 0
+        assert called(*arguments, "--device", "cpu") == 0
         files.append({path.name: path.read_bytes() for path in answers(out)})
     assert files[0] == files[1]
     assert len(files[0]) == 2 * len(SUFFIXES)
 
 
-def test_a_script_of_one_task_answers_that_task(trained, photos, tmp_path, monkeypatch):
+def test_a_script_of_one_task_answers_that_task(trained, photos, tmp_path, called):
     arguments = photos / "dot-1x1.png", "--checkpoint", trained, "--out", tmp_path, "--device", "cpu"
-    assert called(monkeypatch, *arguments, only=Depth) == 0
+    assert called(*arguments, only=Depth) == 0
     assert {path.name for path in answers(tmp_path)} == {"dot-1x1.depth.npy", "dot-1x1.depth.jpg"}
 
 
-def test_tasks_may_be_chosen(trained, photos, tmp_path, monkeypatch):
+def test_tasks_may_be_chosen(trained, photos, tmp_path, called):
     arguments = photos / "dot-1x1.png", "--checkpoint", trained, "--out", tmp_path, "--tasks", "normal,seg", "--no-render"
-    assert called(monkeypatch, *arguments, "--size", "80x64", "--device", "cpu") == 0
+    assert called(*arguments, "--size", "80x64", "--device", "cpu") == 0
     assert {path.name for path in answers(tmp_path)} == {"dot-1x1.seg.png", "dot-1x1.normal.npy"}
 
 
-def test_every_format_of_every_task_is_written_and_says_the_same(trained, photos, tmp_path, monkeypatch):
+def test_every_format_of_every_task_is_written_and_says_the_same(trained, photos, tmp_path, called):
     photo, name = photos / "plain-30x20.jpg", "plain-30x20"
     plain, asked = tmp_path / "plain", tmp_path / "asked"
     arguments = photo, "--checkpoint", trained, "--device", "cpu", "--no-render"
-    assert called(monkeypatch, *arguments, "--out", plain) == 0
+    assert called(*arguments, "--out", plain) == 0
     formats = "npy,png,png16,ply,palette,alpha,soft"
-    assert called(monkeypatch, *arguments, "--out", asked, "--formats", formats, "--focal", "25", "--span", "1,3") == 0
+    assert called(*arguments, "--out", asked, "--formats", formats, "--focal", "25", "--span", "1,3") == 0
     at = {path.name.removeprefix(f"{name}."): path for path in answers(asked)}
     assert at.keys() == {
         *("seg.png", "seg.palette.png", "seg.alpha.png", "seg.soft.npy", "pose.json"),
@@ -176,46 +167,46 @@ def test_every_format_of_every_task_is_written_and_says_the_same(trained, photos
         assert np.degrees(apart.max()) < degrees
 
 
-def test_soft_and_hard_answers_are_drawn_alike(trained, photos, tmp_path, monkeypatch):
+def test_soft_and_hard_answers_are_drawn_alike(trained, photos, tmp_path, called):
     found = []
     for out, options in (("hard", []), ("soft", ["--formats", "soft"])):
         arguments = photos / "plain-30x20.jpg", "--checkpoint", trained, "--device", "cpu", "--out", tmp_path / out
-        assert called(monkeypatch, *arguments, *options) == 0
+        assert called(*arguments, *options) == 0
         found.append([(tmp_path / out / f"plain-30x20.{task}.jpg").read_bytes() for task in ("seg", "depth", "normal", "pose")])
     assert found[0] == found[1]
 
 
-def test_without_probabilities_the_foreground_is_where_the_class_is_not_background(trained, photos, tmp_path, monkeypatch):
+def test_without_probabilities_the_foreground_is_where_the_class_is_not_background(trained, photos, tmp_path, called):
     arguments = photos / "plain-30x20.jpg", "--checkpoint", trained, "--device", "cpu", "--out", tmp_path, "--no-render"
-    assert called(monkeypatch, *arguments, "--formats", "png,alpha", "--tasks", "seg") == 0
+    assert called(*arguments, "--formats", "png,alpha", "--tasks", "seg") == 0
     assert len(answers(tmp_path)) == 2
     with Image.open(tmp_path / "plain-30x20.seg.png") as ids, Image.open(tmp_path / "plain-30x20.seg.alpha.png") as alpha:
         assert np.array_equal(np.array(alpha), np.where(np.array(ids) > 0, 255, 0))
 
 
-def test_presets_and_mirror_images_answer_otherwise(trained, photos, tmp_path, monkeypatch):
+def test_presets_and_mirror_images_answer_otherwise(trained, photos, tmp_path, called):
     found = {}
     ways = {"plain": [], "flip": ["--flip"], "official": ["--preset", "official"], "bf16": ["--precision", "bf16"]}
     for out, options in ways.items():
         arguments = photos / "odd-129x97.webp", "--checkpoint", trained, "--out", tmp_path / out, "--device", "cpu", "--no-render"
-        assert called(monkeypatch, *arguments, *options) == 0
+        assert called(*arguments, *options) == 0
         found[out] = np.load(tmp_path / out / "odd-129x97.depth.npy")
         assert len(answers(tmp_path / out)) == 4
     assert len({depth.tobytes() for depth in found.values()}) == len(ways)
     assert np.allclose(found["bf16"], found["plain"], atol=0.05)
 
 
-def test_boxes_give_people(trained, photos, tmp_path, monkeypatch):
+def test_boxes_give_people(trained, photos, tmp_path, called):
     (tmp_path / "boxes.json").write_text('{"plain-30x20.jpg": [[0, 0, 9, 29], [10, 0, 19, 29]], "dot-1x1.png": []}')
     arguments = photos / "plain-30x20.jpg", photos / "dot-1x1.png", "--checkpoint", trained, "--out", tmp_path / "out"
-    assert called(monkeypatch, *arguments, "--people", tmp_path / "boxes.json", "--device", "cpu") == 0
+    assert called(*arguments, "--people", tmp_path / "boxes.json", "--device", "cpu") == 0
     people = {
         name: json.loads((tmp_path / "out" / f"{name}.pose.json").read_text())["people"] for name in ("plain-30x20", "dot-1x1")
     }
     assert {name: len(found) for name, found in people.items()} == {"plain-30x20": 2, "dot-1x1": 0}
 
 
-def test_people_are_looked_for_by_a_detector(trained, detector, photos, tmp_path, monkeypatch):
+def test_people_are_looked_for_by_a_detector(trained, detector, photos, tmp_path, called):
     for out, options in (("found", ["--batch", "3"]), ("none", ["--people-score", "1"])):
         arguments = (
             photos / "odd-129x97.webp",
@@ -229,7 +220,7 @@ def test_people_are_looked_for_by_a_detector(trained, detector, photos, tmp_path
             tmp_path / out,
         )
         look = "--people", "detect", "--detector", detector, "--formats", "json,openpose"
-        assert called(monkeypatch, *arguments, *look, *options) == 0
+        assert called(*arguments, *look, *options) == 0
     found, none = (json.loads((tmp_path / out / "odd-129x97.pose.json").read_text()) for out in ("found", "none"))
     people = found["people"]
     assert 1 <= len(people) <= 100
@@ -240,30 +231,30 @@ def test_people_are_looked_for_by_a_detector(trained, detector, photos, tmp_path
     assert [len(person["pose_keypoints_2d"]) for person in other] == [75] * len(people)
 
 
-def test_a_photo_alone_is_answered_by_the_built_in_model_into_a_folder_here(trained, photos, tmp_path, monkeypatch):
+def test_a_photo_alone_is_answered_by_the_built_in_model_into_a_folder_here(trained, photos, tmp_path, monkeypatch, called):
     monkeypatch.setattr(builtin, "MODEL", trained)
     monkeypatch.chdir(tmp_path)
-    assert called(monkeypatch, photos / "dot-1x1.png") == 0
+    assert called(photos / "dot-1x1.png") == 0
     assert {path.name for path in answers(tmp_path / "answers")} == {f"dot-1x1.{suffix}" for suffix in SUFFIXES}
 
 
 def test_a_task_that_the_built_in_model_lacks_and_a_model_that_is_not_there_are_sentences(
-    trained, photos, tmp_path, monkeypatch, capsys
+    trained, photos, tmp_path, monkeypatch, capsys, called
 ):
     monkeypatch.setattr(builtin, "MODEL", trained)
-    assert called(monkeypatch, photos / "dot-1x1.png", "--out", tmp_path / "out", only=Pointmap) == 2
+    assert called(photos / "dot-1x1.png", "--out", tmp_path / "out", only=Pointmap) == 2
     assert "the built-in model answers seg, depth, normal, pose, not pointmap" in capsys.readouterr().err
     monkeypatch.setattr(builtin, "MODEL", tmp_path / "none.safetensors")
-    assert called(monkeypatch, photos / "dot-1x1.png", "--out", tmp_path / "out") == 2
+    assert called(photos / "dot-1x1.png", "--out", tmp_path / "out") == 2
     assert "this copy has no built-in model" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
-def test_answers_among_the_photos_are_no_photos(trained, photos, tmp_path, monkeypatch, caplog, capsys):
+def test_answers_among_the_photos_are_no_photos(trained, photos, tmp_path, called, caplog, capsys):
     """Also of an earlier run with other settings, in the same folder or in one inside it."""
     shutil.copy(photos / "plain-30x20.jpg", tmp_path)
     (tmp_path / "from-a-phone.heic").touch()
-    given = (monkeypatch, tmp_path, "--checkpoint", trained, "--tasks")
+    given = (tmp_path, "--checkpoint", trained, "--tasks")
     assert called(*given, "seg, depth", "--out", tmp_path / "answers") == 0
     assert called(*given, "seg", "--out", tmp_path / "answers") == 0
     assert "1 photos are of kinds that are not read here" in caplog.text
@@ -294,54 +285,3 @@ def test_ctrl_c_is_a_sentence_and_the_same_command_goes_on(photos, tmp_path):
     assert process.returncode == 130, said
     assert said.endswith("stopped; the same command goes on with what is left\n")
     assert "Traceback" not in said
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="nothing is forbidden to root")
-def test_a_folder_that_may_not_be_written_is_told_before_anything_is_answered(trained, photos, tmp_path, monkeypatch, capsys):
-    tmp_path.chmod(0o500)
-    assert called(monkeypatch, photos, "--checkpoint", trained, "--out", tmp_path) == 2
-    assert "cannot be written: Permission denied; choose another folder with --out" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("arguments", "sentence"),
-    [
-        (["{photos}", "--checkpoint", "{tmp}/no.safetensors"], "there is no checkpoint"),
-        (["{photos}", "--checkpoint", "{mae}"], "holds a MaskedAutoencoder, which answers nothing"),
-        (["{tmp}", "--checkpoint", "{model}"], "holds no photo"),
-        (["{tmp}/*.jpg", "--checkpoint", "{model}"], "matches nothing"),
-        (["{photos}", "--checkpoint", "{model}", "--tasks", "hands"], "answers seg, depth, normal, pose, not hands"),
-        (["{photos}", "--checkpoint", "{model}", "--size", "1024"], "write height x width in pixels"),
-        (["{photos}", "--checkpoint", "{model}", "--people", "{tmp}/no.json"], "there is no file of boxes"),
-        (["{photos}", "--checkpoint", "{model}", "--people", "{box}"], "names none of these photos"),
-        (["{photos}", "--checkpoint", "{model}", "--people", "{box}", "--tasks", "seg"], "this run does not answer pose"),
-        (["{photos}", "--checkpoint", "{model}", "--preset", "lite"], "there is no preset 'lite'; choose one of default, official"),
-        (["{photos}", "--checkpoint", "{model}", "--precision", "fp64"], "no precision 'fp64'; choose one of auto, fp32, bf16"),
-        (["{photos}", "--checkpoint", "{model}", "--formats", "npy,gif"], "cannot be written as 'gif'; choose from png, palette"),
-        (["{photos}", "--checkpoint", "{model}", "--formats", "ply"], "ply of depth needs a focal length; pass --focal"),
-        (["{photos}", "--checkpoint", "{model}", "--formats", "ply", "--focal", "-3"], "--focal -3 is no focal length"),
-        (["{photos}", "--checkpoint", "{model}", "--span", "3,2"], "--span '3,2' is no span"),
-        (["{photos}", "--checkpoint", "{model}", "--tasks", "pose", "--formats", "npy"], "choose from json, coco17, wholebody133"),
-        (["{photos}", "--checkpoint", "{model}", "--people", "detekt"], "--people is whole, detect, or the path of a JSON file"),
-        (["{photos}", "--checkpoint", "{model}", "--people", "detect", "--tasks", "seg"], "this run does not answer pose"),
-        (["{photos}", "--checkpoint", "{model}", "--detector", "fcos_resnet50_fpn"], "are for --people detect; add it"),
-        (["{photos}", "--checkpoint", "{model}", "--people-score", "0.3"], "are for --people detect; add it"),
-        (["{photos}", "--checkpoint", "{model}", "--people", "detect"], "no weights of the detector fasterrcnn_resnet50_fpn_v2"),
-        (["{photos}", "--checkpoint", "{model}", "--people", "detect", "--detector", "yolo"], "there is no detector 'yolo'"),
-        (["{photos}", "--checkpoint", "{model}", "--batch", "0"], "--batch 0 answers nobody"),
-        (["{photos}", "--checkpoint", "{photos}"], "is a folder, and a checkpoint is a file; and this one holds no weights"),
-        (["{photos}", "--checkpoint", "{model}", "--out", "{box}"], "box.json is a file; --out names a folder"),
-        (["{photos}", "--checkpoint", "{model}", "--out", "{box}/deeper"], "is a file; --out names a folder"),
-        (["{photos}", "--checkpoint", "{model}", "--device", "tpu"], "there is no device 'tpu'; choose auto, cpu or cuda"),
-    ],
-)
-def test_what_cannot_start_is_one_sentence(arguments, sentence, trained, pretrained, photos, tmp_path, monkeypatch, capsys):
-    box = tmp_path / "box.json"
-    box.write_text('{"another.jpg": [[0, 0, 9, 9]]}')
-    places = {"photos": photos, "tmp": tmp_path, "model": trained, "mae": pretrained, "box": box}
-    given = [text.format(**places) for text in arguments]
-    assert called(monkeypatch, "--out", tmp_path / "out", *given) == 2
-    said = capsys.readouterr().err
-    assert said.startswith("error: ")
-    assert sentence in said
-    assert len(said.splitlines()) == 1

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import sys
 import weakref
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,7 +13,6 @@ from PIL import Image
 
 from shared.data.photo import PHOTO_SUFFIXES, Found, find_photos
 from shared.formats import Ask
-from shared.infer.cli import infer
 from shared.infer.film import Film
 from shared.infer.people import Given, People, whole
 from shared.infer.predictor import Predictor
@@ -212,13 +210,6 @@ def test_numbers_are_drawn_beside_their_boxes_and_within_the_picture():
     assert not np.array_equal(drawn, draw_numbers(picture, boxes, np.array([8, 123])))
 
 
-def called(monkeypatch, *arguments: object, only: type | None = None) -> int:
-    monkeypatch.setattr(sys, "argv", ["infer.py", *map(str, arguments)])
-    with pytest.raises(SystemExit) as exit_:
-        infer(only)
-    return exit_.value.code  # type: ignore[return-value]
-
-
 def test_videos_are_found_in_folders_and_by_globs_only_where_they_are_wanted(tmp_path):
     for name in ("a.png", "b.MOV", "c.webm", ".hidden.mp4", "d.txt.gz"):
         (tmp_path / name).touch()
@@ -228,7 +219,7 @@ def test_videos_are_found_in_folders_and_by_globs_only_where_they_are_wanted(tmp
         assert [found.path.name for found in find_photos([where])] == ["a.png"]
 
 
-def test_a_folder_of_photos_videos_and_what_is_neither(trained, short, tmp_path, monkeypatch, caplog, capfd):
+def test_a_folder_of_photos_videos_and_what_is_neither(trained, short, tmp_path, called, caplog, capfd):
     caplog.set_level(logging.INFO)
     folder, out = tmp_path / "mixed", tmp_path / "out"
     folder.mkdir()
@@ -236,7 +227,7 @@ def test_a_folder_of_photos_videos_and_what_is_neither(trained, short, tmp_path,
     (folder / "text.mp4").write_text("not a video\n" * 50)
     Image.fromarray(scene(0)).save(folder / "photo.png")
     arguments = folder, "--checkpoint", trained, "--out", out, "--device", "cpu"
-    assert called(monkeypatch, *arguments, only=Pose) == 1
+    assert called(*arguments, only=Pose) == 1
     answers = {"photo.pose.json", "photo.pose.jpg", "clip.pose.mp4", "clip.pose.jsonl"}
     assert {file.name for file in out.iterdir()} == answers | {"manifest.jsonl"}
     said = capfd.readouterr().err
@@ -245,14 +236,14 @@ def test_a_folder_of_photos_videos_and_what_is_neither(trained, short, tmp_path,
     assert "Traceback" not in said
 
 
-def test_whether_a_video_is_smoothed_is_an_option(trained, short, tmp_path, monkeypatch):
+def test_whether_a_video_is_smoothed_is_an_option(trained, short, tmp_path, called):
     trembling = {f"short.mp4/00000{n}": [[19.5 + left, 1.5, 59.5 + left, 61.5]] for n, left in enumerate((0.9, -0.9, 0.9))}
     (tmp_path / "boxes.json").write_text(json.dumps(trembling))
     films, told = [], []
     for number, option in enumerate(([], ["--smooth"], ["--no-smooth"])):
         out = tmp_path / str(number)
         arguments = short, "--checkpoint", trained, "--people", tmp_path / "boxes.json", "--out", out, "--device", "cpu"
-        assert called(monkeypatch, *arguments, *option, only=Pose) == 0
+        assert called(*arguments, *option, only=Pose) == 0
         films.append(frames(out / "short.pose.mp4").astype(int))
         told.append([line["people"][0]["bbox"] for line in lines(out / "short.pose.jsonl")])
     assert np.array_equal(films[0], films[1])
@@ -260,12 +251,12 @@ def test_whether_a_video_is_smoothed_is_an_option(trained, short, tmp_path, monk
     assert told[0] == told[1] == told[2], "boxes are told as they were given"
 
 
-def test_a_video_of_maps_without_pictures_and_files_is_a_sentence(trained, short, tmp_path, monkeypatch, capfd):
+def test_a_video_of_maps_without_pictures_and_files_is_a_sentence(trained, short, tmp_path, called, capfd):
     arguments = short, "--checkpoint", trained, "--out", tmp_path, "--device", "cpu", "--no-render"
-    assert called(monkeypatch, *arguments, only=Seg) == 1
+    assert called(*arguments, only=Seg) == 1
     assert "nothing of seg would be written for the video" in capfd.readouterr().err
     assert [file.name for file in tmp_path.iterdir()] == ["manifest.jsonl"]
-    assert called(monkeypatch, *arguments, "--formats", "png", only=Seg) == 0
+    assert called(*arguments, "--formats", "png", only=Seg) == 0
     assert {file.name for file in tmp_path.rglob("*.png")} == {f"00000{n}.seg.png" for n in range(3)}
 
 
