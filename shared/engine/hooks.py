@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from shared.dense.balance import Balancer
 from shared.engine.survive import Guard
-from shared.engine.watch import Stopwatch, peak_gib
+from shared.engine.watch import Pace, Stopwatch, peak_gib
 
 log = logging.getLogger(__name__)
 
@@ -60,8 +60,7 @@ class Progress(Hook):
         if self.folder is None:
             return
         self._writer = SummaryWriter(str(self.folder), purge_step=runner.iter)
-        self._began, self._first = time.perf_counter(), runner.iter
-        self._since = self._began
+        self._pace, self._since = Pace(runner.iter), time.perf_counter()
         terminal = sys.stderr.isatty()
         self._bar = tqdm(total=runner.max_iters, initial=runner.iter, desc=self.title, unit="it", disable=not terminal, leave=True)
 
@@ -75,16 +74,16 @@ class Progress(Hook):
         self._seen += 1
         self._bar.update()
         step = runner.iter + 1
+        left = self._pace.left(step, runner.max_iters)
         if step % self.every == 0 or step == runner.max_iters:
-            self._report(runner, step)
+            self._report(runner, step, left)
 
-    def _report(self, runner: Runner, step: int) -> None:
+    def _report(self, runner: Runner, step: int, left: float) -> None:
         now = time.perf_counter()
         means = {name: float(total) / self._counts[name] for name, total in self._sums.items()}
         phases = {name: seconds / self._seen for name, seconds in self.watch.lap().items()}
         speed = self._seen * self.images / (now - self._since)
         rate = max(runner.optim_wrapper.get_lr()["lr"])  # type: ignore[union-attr]
-        left = (runner.max_iters - step) * (now - self._began) / (step - self._first)
         used = {} if self.mfu is None else {"mfu": speed * self.mfu}
         told = "".join(f" {name} {share:.3f}" for name, share in used.items())
         line = f"{_losses(means)} | lr {rate:.2g} | {speed:.1f} img/s{told} | {_seconds(phases)} | {peak_gib():.1f} GiB"

@@ -58,6 +58,25 @@ class Stopwatch:
         self._spans.clear()
 
 
+class Pace:
+    """How long the rest of a run takes, by its steps after the first, in which readers are started and models compiled.
+
+    Args:
+        step: steps done before.
+    """
+
+    def __init__(self, step: int) -> None:
+        self._marks = [(step, time.perf_counter())]
+
+    def left(self, step: int, last: int) -> float:
+        """Seconds from now, when `step` is over, to the end of `last`. Called after every step."""
+        now = time.perf_counter()
+        if len(self._marks) == 1:
+            self._marks.append((step, now))
+        first, began = self._marks[step > self._marks[1][0]]
+        return (last - step) * (now - began) / (step - first)
+
+
 def peak_gib() -> float:
     """Peak memory of this process: on the GPU where there is one, else resident."""
     if torch.cuda.is_available() and torch.cuda.is_initialized():

@@ -4,7 +4,7 @@ import time
 
 import torch
 
-from shared.engine.watch import PHASES, Stopwatch
+from shared.engine.watch import PHASES, Pace, Stopwatch
 
 CPU = torch.device("cpu")
 
@@ -29,3 +29,11 @@ def test_one_that_nobody_looks_at_takes_nothing():
     with watch("data"):
         time.sleep(0.01)
     assert watch.lap() == dict.fromkeys(PHASES, 0)
+
+
+def test_the_first_step_which_starts_readers_says_nothing_of_the_rest(monkeypatch):
+    now = iter([100.0, 160.0, 162.0, 164.0])
+    monkeypatch.setattr("shared.engine.watch.time.perf_counter", lambda: next(now))
+    pace = Pace(40)
+    assert pace.left(41, 50) == 9 * 60, "nothing else is known yet"
+    assert [pace.left(42, 50), pace.left(43, 50)] == [8 * 2, 7 * 2]
