@@ -182,11 +182,8 @@ class Predictor:
 
     def weight(self, height: int, width: int) -> int:
         """Bytes that the maps of a picture of so many pixels hold; points hold next to none."""
-        return (
-            height
-            * width
-            * sum(task.decode(torch.zeros(1, task.channels, 1, 1)).nbytes for task in self.tasks if task.answers == "map")
-        )
+        maps = [task.decode(torch.zeros(1, task.channels, 1, 1)) for task in self.tasks if task.answers == "map"]
+        return height * width * sum(pixel.nbytes for pixel in maps)
 
     def _passes(self, boxes: np.ndarray | None, *, points: bool | None = None) -> list[Pass]:
         """What looks at a picture in one way shares a pass of the backbone: passes of points alone, or the others, or all."""
