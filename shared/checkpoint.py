@@ -13,14 +13,19 @@ import torch
 from torch import Tensor, nn
 
 from shared import weights
+from shared.build import build
 from shared.convert import hub
 from shared.convert.official import assemble, compare, findings, forced, from_official
 from shared.convert.timm import from_timm, is_timm
+from shared.dense.decoder import Decoder
+from shared.dense.distil import matched
+from shared.dense.model import DenseModel
+from shared.task import Task
 from shared.vit.model import ViT
 from shared.vit.position import resample
 from shared.weights import FORMAT, save
 
-__all__ = ["Loaded", "device_of", "initialise", "load", "read", "save"]
+__all__ = ["Loaded", "device_of", "initialise", "initialise_decoders", "load", "read", "save"]
 log = logging.getLogger(__name__)
 
 
@@ -116,6 +121,53 @@ def initialise(backbone: ViT, path: Path | str) -> None:
         log.warning("the patches of %s start %d pixels outside the picture, those of this backbone %d; "
                     "backbone.patch_padding=%d makes them equal", path, theirs, backbone.patch_padding, theirs)  # fmt: skip
     log.info("backbone initialised from %s", path)
+
+
+def initialise_decoders(model: DenseModel, path: Path | str) -> None:
+    """Fill the decoders for which a file has one of equal widths that answers the same: all classes, or points of the same names.
+
+    What the file does not know keeps its first value; the log says which decoders are filled, and which are not and why.
+    """
+    about, state = read(path)
+    theirs = {task.name: task for task in build(about["model"].get("tasks", []))} if about else {}
+    for task in model.tasks:
+        if task.name not in theirs:
+            continue
+        front, decoder = f"decoders.{task.name}.", model.decoders[task.name]
+        assert isinstance(decoder, Decoder)
+        found = {name.removeprefix(front): tensor for name, tensor in state.items() if name.startswith(front)}
+        try:
+            told = _graft(decoder, found, task, theirs[task.name])
+        except ValueError as error:
+            log.info("the decoder of %s begins from random numbers: %s", task.name, error)
+        else:
+            log.info("decoder of %s initialised from %s%s", task.name, path, told)
+
+
+def _graft(decoder: Decoder, found: dict[str, Tensor], task: Task, theirs: Task) -> str:
+    """Fill a decoder; returns what there is to say of it.
+
+    Raises:
+        ValueError: it does not fit.
+    """
+    try:
+        mine, other = matched(task, theirs)
+    except ValueError:
+        raise ValueError("that of the file answers something else") from None
+    target = decoder.state_dict()
+    for name, rows in target.items():
+        if name.startswith("last.") and name in found and rows.shape[1:] == found[name].shape[1:]:
+            found[name] = _with_rows(rows, mine, found[name][other])
+    if any(compare(target, found)):
+        raise ValueError("its widths are others than those of the file")
+    decoder.load_state_dict(found)
+    return "" if isinstance(mine, slice) else f", {len(mine)} of its {task.channels} points"
+
+
+def _with_rows(rows: Tensor, places: Any, values: Tensor) -> Tensor:
+    rows = rows.clone()
+    rows[places] = values.to(rows)
+    return rows
 
 
 def _backbone(about: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -14,6 +14,7 @@ model = dict(type=DenseModel)
 backbone = dict(type=ViT, size="300m", image_hw=(1024, 768))
 tasks = []
 decoder = None  # widths for all decoders, dict(type=Spec, up=..., refine=...); None: each task's official ones
+init_decoders = True  # those of init's file, too, where it answers the same: docs/training.md
 weights = dict()  # task -> factor of its losses
 balance = None  # how tasks share the backbone: a name or dict(type=...), docs/training.md; None: by `weights` alone
 teacher = None  # dict(checkpoint=..., weight=1.0, features=0.0, enlarge=1.0): its soft answers are learnt, too; docs/training.md

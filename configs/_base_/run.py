@@ -8,7 +8,7 @@ precision = "auto"  # fp32, bf16; auto: bf16 on GPUs that have it
 compile = None  # noqa: A001  # True: blocks and decoders go through torch.compile; "max-autotune": and kernels are tried out
 peak_tflops = None  # of each device, for the `mfu` in the log; None: by the device's name, in bf16
 work_dir = None  # None: runs/<folder of the config>/<name of the config>
-init = None  # a backbone to start from: model.safetensors of a run, or a timm ViT's safetensors
+init = None  # what to start from: model.safetensors of a run, an official file, or a timm ViT's safetensors
 frozen = None  # of the backbone: True stands still as a whole; a number: its first blocks and what is below them
 lora = None  # dict(rank=16, alpha=32): the backbone stands still, and thin matrices beside its layers are trained; docs/training.md
 

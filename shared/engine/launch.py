@@ -128,6 +128,8 @@ def train(config: Tree, *, only: type[Task] | None = None) -> Path:
         model = build(description)
         if config["init"] and latest is None:
             checkpoint.initialise(model.backbone, config["init"])
+            if config.get("init_decoders"):
+                checkpoint.initialise_decoders(model, config["init"])
         optim.hold(model.backbone, frozen=config["frozen"], lora=config["lora"])
         if latest and here.first:
             log.info("going on from %s", latest)
