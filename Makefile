@@ -1,4 +1,5 @@
-# `make` alone prints the list. Every target makes .venv first where it is missing or older than pyproject.toml.
+# `make` alone prints the list. Every target makes .venv first where it is missing or older than pyproject.toml;
+# `make gpu ENV=/opt/conda` uses an environment that is there as it is, and installs nothing.
 
 SHELL := bash
 .DEFAULT_GOAL := help
@@ -6,11 +7,16 @@ SHELL := bash
 
 PYTHON ?=
 JOBS ?= 2
-BIN := .venv/bin
-INSTALLED := .venv/installed
+ENV ?=
+BIN := $(or $(ENV),.venv)/bin
+INSTALLED := $(if $(ENV),,.venv/installed)
 PYTEST := $(BIN)/python -m pytest
 # One thread per process: two test processes with two threads each wait for one another far longer than they compute.
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
+
+ifdef ENV
+export PYTHONPATH := $(CURDIR):$(PYTHONPATH)
+endif
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## *(.*)/  make \1\t\2/' | expand -t 16
@@ -39,12 +45,11 @@ slow: $(INSTALLED)  ## tests that take minutes each
 	@$(ONE_THREAD) $(PYTEST) -m 'slow and not gpu' --ignore tests/bench -n $(JOBS)
 
 gpu: $(INSTALLED)  ## tests that need a CUDA device, then a table of speeds: training, answers
-	@$(PYTEST) -m gpu --ignore tests/bench
-	@$(PYTEST) tests/bench -m gpu -s
+	@$(PYTEST) -m gpu --ignore tests/bench; failed=$$?; $(PYTEST) tests/bench -m gpu -s && exit $$failed
 
 clean:  ## remove caches and .venv; runs and data stay
 	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(INSTALLED): pyproject.toml .ci/install.sh
+.venv/installed: pyproject.toml .ci/install.sh
 	@PYTHON='$(PYTHON)' .ci/install.sh

@@ -82,3 +82,13 @@ def test_vocabularies_lie_beside_the_code_that_reads_them(tmp_path):
     assert {"coco17.toml", "face243.toml", "sapiens28.toml", "lip20.toml", "ccp59.toml"} <= set(
         python(tmp_path, "-c", code).split()
     )
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+def test_an_environment_that_is_there_is_used_as_it_is():
+    """For machines without a network: nothing is installed."""
+    for target in ("test", "gpu", "demo"):
+        told = subprocess.run(["make", "-n", target, "ENV=/opt/some"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+        assert "install" not in told
+        assert "/opt/some/bin/python" in told
+        assert ".venv" not in told
