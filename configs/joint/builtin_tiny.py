@@ -6,6 +6,8 @@ with read_base():
     from .._base_.finetune import *
 
 from shared.data.backdrops import Backdrops
+from shared.data.half import HalfBody
+from shared.data.occlusion import Occlusion
 from shared.dense.decoder import Spec
 from tasks.depth.task import Depth
 from tasks.normal.task import Normal
@@ -21,17 +23,18 @@ tasks = [
 weights = dict(depth=2.0, normal=2.0, pose=400.0)
 backbone.update(size="tiny", image_hw=(192, 144), patch=12)
 decoder = dict(type=Spec, up=(64, 48), refine=())
-train.update(shards=["data/builtin/people_10", "data/builtin/people_20"])
+train.update(shards=["data/builtin/people_10", "data/builtin/people_20", "data/builtin/people_30"])
 val.update(shards="data/builtin/people_21")
 framing = "boxes"
-jitter.update(scale=(0.55, 1.25), degrees=15.0, shift=0.08)
+half_body = dict(type=HalfBody, probability=0.2)
+jitter.update(scale=(0.55, 1.25), degrees=20.0, shift=0.08)
+occlusion = dict(type=Occlusion, probability=0.35, extent=(0.1, 0.35), fills=("patch", "colour"), shapes=("blob", "box"))
 backdrops = dict(type=Backdrops, photos="data/builtin/photos", borders=0.24, share=0.6)
-batch = 8
-workers = 0
+batch, workers = 12, 0
 optimizer = "muon"
-lr = 3e-3
+lr = 2.5e-3
+precision = "bf16"
 layer_decay = 0.9
-warmup = 100
-iters = 3000
-val_every = 750
+warmup, iters = 100, 3200
+val_every = 800
 log_every = 100
