@@ -156,7 +156,7 @@ def _graft(decoder: Decoder, found: dict[str, Tensor], task: Task, theirs: Task)
         raise ValueError("that of the file answers something else") from None
     target = decoder.state_dict()
     for name, rows in target.items():
-        if name.startswith("last.") and name in found and rows.shape[1:] == found[name].shape[1:]:
+        if name.startswith("last.") and name in found and rows[mine].shape == found[name][other].shape:
             found[name] = _with_rows(rows, mine, found[name][other])
     if any(compare(target, found)):
         raise ValueError("its widths are others than those of the file")

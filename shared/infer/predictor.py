@@ -74,7 +74,7 @@ class Predictor:
         compiled: bool = False,
     ) -> None:
         if batch is not None and batch < 1:
-            raise ValueError(f"--batch {batch} answers nobody; write how many people the network looks at at once, 1 or more")
+            raise ValueError(f"--batch {batch} answers nobody; write how many views the network is shown at once, 1 or more")
         if precision not in PRECISIONS:
             raise ValueError(f"there is no precision {precision!r}; choose one of {', '.join(PRECISIONS)}")
         backbone, stride = model.backbone, model.backbone.stride

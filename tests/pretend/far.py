@@ -44,7 +44,7 @@ class Far(Tensor):
     @staticmethod
     def __new__(cls, near: Tensor) -> "Far":
         about = {"strides": near.stride(), "storage_offset": near.storage_offset(), "dtype": near.dtype, "layout": near.layout}
-        return Tensor._make_wrapper_subclass(cls, near.shape, device=CPU, requires_grad=near.requires_grad, **about)  # type: ignore
+        return Tensor._make_wrapper_subclass(cls, near.shape, device=CPU, requires_grad=near.requires_grad, **about)  # type: ignore[arg-type]
 
     def __init__(self, near: Tensor) -> None:
         self.near = near

@@ -61,7 +61,7 @@ def moved(tensor: Tensor, device: Any) -> Tensor:
     if device is None or is_cuda(device) == isinstance(tensor, Far):
         return tensor
     with torch._C.DisableTorchFunctionSubclass():
-        return Out.apply(tensor) if is_cuda(device) else Back.apply(tensor)  # type: ignore
+        return Out.apply(tensor) if is_cuda(device) else Back.apply(tensor)  # type: ignore[return-value]
 
 
 def is_cuda(device: Any) -> bool:
@@ -120,7 +120,7 @@ def _tensors(patch: pytest.MonkeyPatch) -> None:
             other, args = kwargs.pop("other", args and args[0]), args[1:]
             kwargs |= {"device": other.device, "dtype": other.dtype}
         copy = kwargs.pop("copy", False)
-        device, dtype, non_blocking, memory = torch._C._nn._parse_to(*args, **kwargs)  # type: ignore
+        device, dtype, non_blocking, memory = torch._C._nn._parse_to(*args, **kwargs)  # type: ignore[attr-defined]
         there = moved(self, device)
         copy = copy and there is self
         options: dict[str, Any] = {"memory_format": memory} if memory else {}

@@ -8,11 +8,13 @@ import torch
 from safetensors.torch import load_file
 
 from shared import checkpoint
+from shared.build import build
 from shared.dense.decoder import Spec
 from shared.dense.model import DenseModel
 from shared.engine.launch import train
 from shared.vit.model import ViT
 from tasks.depth.task import Depth
+from tasks.pointmap.task import Pointmap
 from tasks.pose.task import Pose
 from tasks.seg.task import Seg
 
@@ -81,3 +83,13 @@ def test_a_run_takes_the_decoders_unless_told_not_to(tiny, tmp_path, trained, wa
     same = {name: torch.equal(tensor, learnt[name]) for name, tensor in found.items()}
     assert all(equal for name, equal in same.items() if name.startswith("backbone."))
     assert all(same[f"decoders.{task}.refine.0.0.weight"] is wanted for task in ("seg", "depth", "normal", "pose"))
+
+
+def test_a_decoder_that_also_answers_the_scale_does_not_fit_one_that_does_not(tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    task, scale = {"type": "tasks.pointmap.task.Pointmap"}, {"convs": (8, 4), "hidden": (16,), "grid": (1, 1)}
+    backbone = {"type": "shared.vit.model.ViT", "size": "nano", "image_hw": (64, 48)}
+    about = {"type": "shared.dense.model.DenseModel", "backbone": backbone, "tasks": [task], "decoder": {**SPEC, "scale": scale}}
+    checkpoint.save(tmp_path / "model.safetensors", build(about).state_dict(), about)
+    checkpoint.initialise_decoders(made(Pointmap()), tmp_path / "model.safetensors")
+    assert "begins from random numbers: its widths are others" in caplog.text
