@@ -88,7 +88,7 @@ class Decoder(nn.Module):
         self.grid: tuple[int, ...] | None = None
         if spec.scale:
             self.grid = tuple(spec.scale["grid"])
-            first, middle = first[:-1], first[-1:]
+            first, middle = first[:-1].clone(), first[-1:].clone()  # parameters that share no memory
             halved, wide = [dim, *spec.scale["convs"]], [spec.scale["convs"][-1] * prod(self.grid), *spec.scale["hidden"]]
             self.scale_convs = nn.Sequential(*(_step(nn.Conv2d(a, b, 1, 2)) for a, b in pairwise(halved)))
             hidden = [layer for a, b in pairwise(wide) for layer in (nn.Linear(a, b), nn.SiLU())]

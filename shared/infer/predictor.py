@@ -77,11 +77,9 @@ class Predictor:
             raise ValueError(f"--batch {batch} answers nobody; write how many views the network is shown at once, 1 or more")
         if precision not in PRECISIONS:
             raise ValueError(f"there is no precision {precision!r}; choose one of {', '.join(PRECISIONS)}")
-        backbone, stride = model.backbone, model.backbone.stride
-        size = size or (backbone.grid[0] * stride, backbone.grid[1] * stride)
-        if size[0] % stride or size[1] % stride or min(size) < stride:
-            near = [max(stride, round(n / stride) * stride) for n in size]
-            raise ValueError(f"the network's input {size[0]}x{size[1]} is not a multiple of {stride}; use {near[0]}x{near[1]}")
+        backbone = model.backbone
+        size = size or (backbone.grid[0] * backbone.stride, backbone.grid[1] * backbone.stride)
+        backbone.grid_of(size)  # refuses those that it cannot have
         chosen = [t.decoding_for(formats) for t in model.tasks if only is None or t.name in only]
         rows = [preset_of(preset, task, backbone.size.family, flip=flip) for task in chosen]
         self.tasks: tuple[Task, ...] = tuple(task for _, task in rows)

@@ -150,6 +150,29 @@ class ViT(nn.Module):
         tokens, grid = self.embed(image)
         return self.encode(tokens, grid)[:, self.extra :].transpose(1, 2).unflatten(2, grid)
 
+    def grid_of(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Rows and columns of the features of an input of `size`, height and width in pixels.
+
+        Raises:
+            ValueError: it is no multiple of the stride.
+        """
+        if any(n < self.stride or n % self.stride for n in size):
+            near = [max(self.stride, round(n / self.stride) * self.stride) for n in size]
+            raise ValueError(f"the network's input {size[0]}x{size[1]} is not a multiple of {self.stride}; use {near[0]}x{near[1]}")
+        return size[0] // self.stride, size[1] // self.stride
+
+    def resize(self, size: tuple[int, int]) -> None:
+        """Make it for inputs of another size: a table is resampled now, which otherwise happens for every picture.
+
+        Raises:
+            ValueError: the size is no multiple of the stride.
+        """
+        grid = self.grid_of(size)
+        if self.rope is None:
+            table = resample(self.pos_embed.detach(), self.grid, grid)
+            self.pos_embed = nn.Parameter(table, requires_grad=self.pos_embed.requires_grad)
+        self.grid = grid
+
     @property
     def extra(self) -> int:
         """How many tokens stand before the patches: cls and storage, where they are."""

@@ -31,15 +31,16 @@ class WindowTokenizer(nn.Module):
         windows = patches.unflatten(3, (-1, EDGE)).unflatten(2, (-1, EDGE))  # (B,D,h/4,4,w/4,4)
         windows = windows.permute(0, 2, 4, 3, 5, 1).flatten(3, 4)  # (B,h/4,w/4,16,D)
         again = self.training and torch.is_grad_enabled()
+        together = windows.flatten(0, 2)
         pooled = [
             checkpoint(self._pool, chunk, use_reentrant=False) if again else self._pool(chunk)
-            for chunk in windows.flatten(0, 2).split(CHUNK)
+            for chunk in ([together] if torch.compiler.is_exporting() else together.split(CHUNK))  # a graph goes round nothing
         ]
-        return torch.cat(pooled).unflatten(0, windows.shape[:3]).flatten(1, 2)
+        return torch.cat(pooled).view(patches.shape[0], -1, patches.shape[1])
 
     def _pool(self, windows: Tensor) -> Tensor:
         """(n,16,D) -> (n,D): what the window's own token gathered."""
-        tokens = torch.cat([self.cls_token.expand(len(windows), -1, -1), windows], 1) + self.pos_embed
+        tokens = torch.cat([self.cls_token.expand(windows.shape[0], -1, -1), windows], 1) + self.pos_embed
         for block in self.blocks:
             tokens = block(tokens)
         return tokens[:, 0]

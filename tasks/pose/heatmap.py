@@ -80,8 +80,11 @@ def _logarithm(heatmaps: Tensor, score: Tensor, x: Tensor, y: Tensor, blur: int)
     centre = smooth[..., 1, 1].clamp(min=1e-12)
     scale = score.double() / centre
     doubtful = (score > 0) & ((smooth.amin((2, 3)) < 1e-3) | (smooth.amax((2, 3)) * scale > 50))
-    if doubtful.any():
-        whole = _smooth(heatmaps[doubtful], blur).amax((1, 2)).double()
+    if torch.compiler.is_exporting():  # where whether something may be cut cannot be asked
+        whole = _smooth(heatmaps, blur).amax((2, 3)).double()
+        scale = torch.where(doubtful, score.double() / whole.clamp(min=1e-12), scale)
+    elif doubtful.any():
+        whole = _smooth(heatmaps[doubtful][None], blur)[0].amax((1, 2)).double()
         scale[doubtful] = score[doubtful].double() / whole.clamp(min=1e-12)
     return (smooth * scale[..., None, None]).clamp(1e-3, 50).log()
 
@@ -113,8 +116,8 @@ def _weights(kernel: int, device: torch.device) -> Tensor:
 
 
 def _smooth(maps: Tensor, kernel: int) -> Tensor:
-    """Gaussian blur with zeros outside: (N,h,w)."""
-    each = len(maps)  # by channel: faster than maps in the batch, and GPUs keep float32 where they would take TF32
+    """Gaussian blur with zeros outside: (B,K,h,w)."""
+    each = maps.shape[1]  # by channel: faster than maps in the batch, and GPUs keep float32 where they would take TF32
     weights = _weights(kernel, maps.device).to(maps.dtype).expand(each, 1, 1, -1)
-    maps = F.conv2d(maps[None], weights, padding=(0, kernel // 2), groups=each)
-    return F.conv2d(maps, weights.mT, padding=(kernel // 2, 0), groups=each)[0]
+    maps = F.conv2d(maps, weights, padding=(0, kernel // 2), groups=each)
+    return F.conv2d(maps, weights.mT, padding=(kernel // 2, 0), groups=each)

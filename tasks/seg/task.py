@@ -205,7 +205,7 @@ class Seg(Task):
 
 def _largest(raw: Tensor) -> Tensor:
     """The first of the largest channels: (B,C,h,w) -> (B,h,w) uint8. As argmax, which takes processors three times as long."""
-    if raw.is_cuda:
+    if raw.is_cuda or torch.compiler.is_exporting():
         return raw.argmax(1).to(torch.uint8)
     most, at = raw[:, 0].clone(), torch.zeros_like(raw[:, 0], dtype=torch.float32)
     for channel in range(1, raw.shape[1]):
