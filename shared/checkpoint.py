@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from shared import weights
+from shared import exported, weights
 from shared.build import build
 from shared.convert import hub
 from shared.convert.official import assemble, compare, findings, forced, from_official
@@ -59,13 +59,15 @@ def load(path: Path | str, *, device: torch.device | str = "cpu", **hints: Any) 
     """The model that a file describes, around its weights; every tensor must be there, and no other.
 
     Args:
-        path: a checkpoint of ours, an official file, or hf:OWNER/REPO[/FILE].
+        path: a checkpoint of ours, an official file, hf:OWNER/REPO[/FILE], or what `shared.export --raw` wrote.
         device: where the model goes. On the CPU the weights stay in the file until they are used.
         hints: what an official file does not tell, or tells wrong (`from_official`); `rope_dtype` and `patch_padding` also of ours.
 
     Raises:
         ValueError: the file is missing, is something else, or does not fit its description.
     """
+    if str(path).endswith(".onnx"):
+        return Loaded(*exported.load(Path(path), torch.device(device)))
     about, state = read(path, **hints)
     if about is None:
         beside = hub.local(path).with_name("model.safetensors")

@@ -65,6 +65,8 @@ def read(path: Path | str) -> Weights:
     if not path.is_file():
         near = sorted(p.name for p in path.parent.iterdir() if p.suffix in (".safetensors", ".pth")) if path.parent.is_dir() else []
         raise ValueError(f"there is no checkpoint {path}" + (f"; beside it there is {', '.join(near[:5])}" if near else ""))
+    if path.suffix == ".onnx":
+        raise ValueError(f"{path} is an exported model, which can answer and cannot be trained or converted; {_ADVICE}")
     with path.open("rb") as file:
         head = file.read(64)
     if head[8:9] == b"{":  # first of all: eight bytes that count the header may look like anything

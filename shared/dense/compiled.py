@@ -36,7 +36,7 @@ def compile_parts(
         How many parts.
 
     Raises:
-        ValueError: no such way, or no compiler for processors is there.
+        ValueError: no such way, or no compiler for processors is there, or no parts.
     """
     if not how:
         return 0
@@ -45,6 +45,8 @@ def compile_parts(
     if device.type == "cpu" and backend == "inductor" and not any(map(shutil.which, (os.environ.get("CXX", ""), *COMPILERS))):
         raise ValueError("to compile for processors takes a C++ compiler, and there is none; install g++, or go on without compile")
     parts = [part for part in model.modules() if isinstance(part, Block | Decoder)]
+    if not parts:
+        raise ValueError("there is nothing to compile: an exported model runs as it was written; leave --compile out")
     for part in parts:
         part.compile(backend=backend, dynamic=False if fixed else None, **({"mode": MODES[how]} if MODES[how] else {}))
     return len(parts)
