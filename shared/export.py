@@ -10,7 +10,7 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from shared import builtin, checkpoint
+from shared.dense.frame import finished
 from shared.dense.model import DenseModel
 from shared.exported import DATA, run, running
 from shared.task import Task
@@ -58,21 +59,6 @@ class Graph(nn.Module):
         found = self.model(image)
         size = (image.shape[2], image.shape[3])
         return tuple(found[t.name] if self.raw else finished(t, found[t.name], size) for t in self.model.tasks)
-
-
-def finished(task: Task, raw: Tensor, size: tuple[int, int]) -> Tensor:
-    """Raw answers (B,C,h,w) -> what the predictor says of pictures of the network's size: maps (B,H,W,...), points (B,K,3)."""
-    raw = raw.float()
-    if task.answers == "points":
-        edges = [(n - 1) / max(m - 1, 1) for n, m in zip(size, raw.shape[2:])]  # heatmaps follow UDP: corners on corners
-        return task.decode(raw) * raw.new_tensor([edges[1], edges[0], 1])
-    if raw.shape[2:] != size:
-        raw = F.interpolate(raw, size, mode="bilinear", align_corners=False)
-    answer = task.decode(raw)
-    if answer.dim() == 3:
-        return answer
-    widths = answer.new_tensor([float(size[1]) if channel in task.lengths else 1.0 for channel in range(answer.shape[1])])
-    return answer.movedim(1, -1) * widths if task.lengths else answer.movedim(1, -1)
 
 
 class Difference(NamedTuple):
@@ -136,20 +122,20 @@ def export(
     pictures = _pictures(batch or 2, model)
     log.info("tracing %s for %s of %d x %d pixels", ", ".join(names), f"{batch} pictures" if batch else "any number of pictures",
              *pictures.shape[2:])  # fmt: skip
-    program = _traced(graph, pictures, fixed=batch is not None)
+    program = _traced(graph, pictures if batch else _pictures(3, model), fixed=batch is not None)
     with torch.no_grad():
-        expected = graph(pictures)
-    text = json.dumps({"format": FORMAT, **about, "answers": "raw" if raw else "final", "outputs": _outputs(model.tasks, expected)})
+        expected = graph(pictures[-1:])
+    told = {"answers": "raw" if raw else "final", "outputs": _outputs(model.tasks, expected, batch)}
     path.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
         unfinished = Path(folder) / path.name
-        write = _write_onnx if path.suffix == ".onnx" else _write_program
         log.info("writing %s", path)
-        found = write(program, names, unfinished, text, opset)
-        apart = {name: Difference.of(one, other) for name, one, other in zip(names, found(pictures), expected)}
-        if batch is None:  # what was traced with two, with one
-            alone = {name: Difference.of(one, other[:1]) for name, one, other in zip(names, found(pictures[:1]), expected)}
-            apart = {name: max(apart[name], alone[name], key=lambda one: one.share) for name in names}
+        write = _write_onnx if path.suffix == ".onnx" else _write_program
+        write(program, names, unfinished, json.dumps({"format": FORMAT, **about, **told}), opset)
+        del program
+        log.info("comparing its answers with the model's")
+        answer = (_answer_onnx if path.suffix == ".onnx" else _answer_program)(unfinished, pictures, names)
+        apart = {name: Difference.of(one[-1:], other) for name, one, other in zip(names, answer, expected)}
         if wrong := [f"{name} in {one.share:.1%} of its values" for name, one in apart.items() if one.share > SHARE]:
             raise ValueError(f"{path} would answer something else than the model, {', '.join(wrong)}, and was not written; "
                              "please report it with the versions of torch and onnx")  # fmt: skip
@@ -170,31 +156,43 @@ def _traced(graph: Graph, pictures: Tensor, *, fixed: bool) -> Any:
                          f"{str(error).strip().splitlines()[0]}") from error  # fmt: skip
 
 
-def _write_onnx(program: Any, names: Sequence[str], path: Path, text: str, opset: int) -> Callable[[Tensor], Sequence[Tensor]]:
+def _write_onnx(program: Any, names: Sequence[str], path: Path, text: str, opset: int) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the exporter's own making, about versions of its operators
+        free = ({0: "batch"},) if program.range_constraints else None  # its name in the file
         found = torch.onnx.export(
-            program, dynamo=True, input_names=["image"], output_names=list(names), opset_version=opset, verbose=False
+            program,
+            dynamo=True,
+            input_names=["image"],
+            output_names=list(names),
+            opset_version=opset,
+            dynamic_shapes=free,
+            verbose=False,
         )
     assert found is not None
     found.model.metadata_props[KEY] = text
     inside = sum(tensor.nbytes for tensor in program.state_dict.values()) <= TOGETHER
     found.save(path, external_data=not inside)
-    session = running(path)
-    return lambda pictures: run(session, pictures, names)
 
 
-def _write_program(program: Any, names: Sequence[str], path: Path, text: str, opset: int) -> Callable[[Tensor], Sequence[Tensor]]:
+def _answer_onnx(path: Path, pictures: Tensor, names: Sequence[str]) -> Sequence[Tensor]:
+    return run(running(path), pictures, names)
+
+
+def _write_program(program: Any, names: Sequence[str], path: Path, text: str, opset: int) -> None:
     torch.export.save(program, path, extra_files={KEY: text})
-    module = torch.export.load(path).module()
-    return lambda pictures: module(pictures)
 
 
-def _outputs(tasks: Sequence[Task], answers: Sequence[Tensor]) -> dict[str, Any]:
+def _answer_program(path: Path, pictures: Tensor, names: Sequence[str]) -> Sequence[Tensor]:
+    with torch.no_grad():
+        return torch.export.load(path).module()(pictures)
+
+
+def _outputs(tasks: Sequence[Task], answers: Sequence[Tensor], batch: int | None) -> dict[str, Any]:
     """What somebody who has the file alone has to know of its outputs."""
     return {
         task.name: {
-            "shape": ["batch", *answer.shape[1:]],
+            "shape": [batch or "batch", *answer.shape[1:]],
             "dtype": str(answer.dtype).removeprefix("torch."),
             **({"names": list(task.vocabulary.names)} if task.vocabulary else {}),
             **({"metres": "times the focal length over the picture's width, both in pixels"} if task.canonical else {}),

@@ -63,6 +63,24 @@ def counted(task: Task, answer: Tensor, view: View, source_hw: tuple[int, int], 
     return answer.mul_(metres_per_canonical(source_hw, width, focal_px=focal_px)) if task.canonical else answer
 
 
+def finished(task: Task, raw: Tensor, size: tuple[int, int]) -> Tensor:
+    """What `settle` says of pictures that have the network's size, in one go: raw (B,C,h,w) -> map (B,H,W,...), points (B,K,3).
+
+    A map in canonical metres stays one: the focal length is not known here.
+    """
+    raw = raw.float()
+    if task.answers == "points":
+        edges = [(n - 1) / max(m - 1, 1) for n, m in zip(size, raw.shape[2:])]  # heatmaps follow UDP: corners on corners
+        return task.decode(raw) * raw.new_tensor([edges[1], edges[0], 1])
+    if raw.shape[2:] != size:
+        raw = F.interpolate(raw, size, mode="bilinear", align_corners=False)
+    answer = task.decode(raw)
+    if answer.dim() == 3:
+        return answer
+    widths = answer.new_tensor([float(size[1]) if channel in task.lengths else 1.0 for channel in range(answer.shape[1])])
+    return answer.movedim(1, -1) * widths if task.lengths else answer.movedim(1, -1)
+
+
 class Rows:
     """An answer that grows from top to bottom, on the CPU, channels last, without a second copy of it.
 

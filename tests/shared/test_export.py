@@ -12,6 +12,8 @@ import torch
 from shared import builtin, checkpoint, export
 from shared.build import build
 from shared.data.photo import read_photo
+from shared.data.view import View
+from shared.dense.frame import settle
 from shared.infer.predictor import Predictor
 from shared.vit.position import resample
 from tasks.pose.heatmap import gaussians, peaks
@@ -76,9 +78,9 @@ def people(tmp_path_factory) -> Path:
 )
 def test_three_pictures_are_answered_as_by_the_model(name, raw, tmp_path):
     model, about = described(*MODELS[name])
-    export.export(model, about, tmp_path / "model.onnx", raw=raw)  # compares with two and one
+    export.export(model, about, tmp_path / "model.onnx", raw=raw)  # compares two
     size = tuple(n * model.backbone.stride for n in model.backbone.grid)
-    three = pictures(3, *size)
+    three = pictures(3, *size)  # and as many as the file was not compared with
     found = onnxruntime.InferenceSession(tmp_path / "model.onnx").run(None, {"image": three.numpy()})
     with torch.no_grad():
         expected = export.Graph(model, raw=raw)(three)
@@ -101,6 +103,7 @@ def test_a_program_of_pytorch_answers_the_same_and_says_what_it_is(tmp_path):
 def test_final_answers_are_those_of_the_predictor_for_a_picture_of_that_size(people, person):
     image = cv2.resize(person["image"], (144, 192), interpolation=cv2.INTER_AREA)
     session = onnxruntime.InferenceSession(people)
+    assert session.get_inputs()[0].shape == ["batch", 3, 192, 144]
     found = dict(zip((o.name for o in session.get_outputs()), session.run(None, {"image": image.transpose(2, 0, 1)[None]})))
     expected = Predictor.load(device="cpu")(image)
     assert list(found) == list(expected) == ["seg", "depth", "normal", "pose"]
@@ -110,6 +113,17 @@ def test_final_answers_are_those_of_the_predictor_for_a_picture_of_that_size(peo
     sure = expected["pose"][:, 2] > 0.1
     assert sure.sum() > 20
     assert np.abs(found["pose"][0, sure] - expected["pose"][sure]).max() < 0.01
+
+
+@pytest.mark.parametrize("name", ["Sapiens, four tasks", "Sapiens2, points in space"])
+def test_final_answers_of_every_task_are_what_settles_in_a_picture_of_the_networks_size(name):
+    model, _ = described(*MODELS[name])
+    image, view = pictures(2, 96, 64), View.whole((96, 64), (96, 64))
+    with torch.no_grad():
+        raw, final = model(image), export.Graph(model, raw=False)(image)
+    for task, answer in zip(model.tasks, final, strict=True):
+        settled = torch.stack([settle(task, one, view, (96, 64)) for one in raw[task.name]])
+        torch.testing.assert_close(answer, settled, atol=1e-4, rtol=1e-4)
 
 
 def test_what_the_documentation_says_runs_and_finds_the_person(people, person, tmp_path, monkeypatch):
