@@ -9,11 +9,16 @@ import numpy as np
 import pytest
 import torch
 
-from shared import builtin, checkpoint, export
+from shared import builtin, checkpoint
 from shared.build import build
 from shared.data.photo import read_photo
 from shared.data.view import View
 from shared.dense.frame import settle
+from shared.export import write
+from shared.export.__main__ import main
+from shared.export.compare import Difference
+from shared.export.graph import Graph
+from shared.export.write import export
 from shared.infer.predictor import Predictor
 from shared.vit.position import resample
 from tasks.pose.heatmap import gaussians, peaks
@@ -55,7 +60,7 @@ def described(tasks, backbone, more) -> tuple:
 def command(*arguments: object) -> int:
     """The exit code."""
     try:
-        export.main([str(argument) for argument in arguments])
+        main([str(argument) for argument in arguments])
     except SystemExit as ended:
         return int(ended.code or 0)
     return 0
@@ -78,24 +83,24 @@ def people(tmp_path_factory) -> Path:
 )
 def test_three_pictures_are_answered_as_by_the_model(name, raw, tmp_path):
     model, about = described(*MODELS[name])
-    export.export(model, about, tmp_path / "model.onnx", raw=raw)  # compares two
+    export(model, about, tmp_path / "model.onnx", raw=raw)  # compares two
     size = tuple(n * model.backbone.stride for n in model.backbone.grid)
     three = pictures(3, *size)  # and as many as the file was not compared with
     found = onnxruntime.InferenceSession(tmp_path / "model.onnx").run(None, {"image": three.numpy()})
     with torch.no_grad():
-        expected = export.Graph(model, raw=raw)(three)
+        expected = Graph(model, raw=raw)(three)
     for one, other in zip(found, expected, strict=True):
         assert np.abs(one.astype(float) - other.double().numpy()).max() <= 1e-4 * other.abs().max()
 
 
 def test_a_program_of_pytorch_answers_the_same_and_says_what_it_is(tmp_path):
     model, about = described(*MODELS["Sapiens, four tasks"])
-    export.export(model, about, tmp_path / "model.pt2")
+    export(model, about, tmp_path / "model.pt2")
     extra = {"vitruvian": ""}
     program = torch.export.load(tmp_path / "model.pt2", extra_files=extra).module()
     three = pictures(3, 96, 64)
     with torch.no_grad():
-        for one, other in zip(program(three), export.Graph(model, raw=False)(three), strict=True):
+        for one, other in zip(program(three), Graph(model, raw=False)(three), strict=True):
             torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
     assert json.loads(extra["vitruvian"])["outputs"]["seg"]["names"][0] == "Background"
 
@@ -120,7 +125,7 @@ def test_final_answers_of_every_task_are_what_settles_in_a_picture_of_the_networ
     model, _ = described(*MODELS[name])
     image, view = pictures(2, 96, 64), View.whole((96, 64), (96, 64))
     with torch.no_grad():
-        raw, final = model(image), export.Graph(model, raw=False)(image)
+        raw, final = model(image), Graph(model, raw=False)(image)
     for task, answer in zip(model.tasks, final, strict=True):
         settled = torch.stack([settle(task, one, view, (96, 64)) for one in raw[task.name]])
         torch.testing.assert_close(answer, settled, atol=1e-4, rtol=1e-4)
@@ -165,28 +170,38 @@ def test_a_backbone_made_for_another_size_answers_as_one_that_resamples_for_each
 
 def test_a_file_that_would_answer_something_else_is_not_written(tmp_path, monkeypatch):
     model, about = described(*MODELS["Sapiens2, parts"])
-    whole = export.run
-    monkeypatch.setattr(export, "run", lambda *a, **k: [answer.roll(1, -1) for answer in whole(*a, **k)])
+    whole = write.run
+    monkeypatch.setattr(write, "run", lambda *a, **k: [answer.roll(1, -1) for answer in whole(*a, **k)])
     with pytest.raises(ValueError, match=r"would answer something else than the model, seg in \d+\.\d% of its values"):
-        export.export(model, about, tmp_path / "model.onnx")
+        export(model, about, tmp_path / "model.onnx")
     assert not list(tmp_path.iterdir())
 
 
-def test_large_weights_lie_beside_the_file_and_both_appear_together(tmp_path, monkeypatch):
-    monkeypatch.setattr(export, "TOGETHER", 1000)
+def test_rounding_that_makes_nonsense_is_not_written(tmp_path, monkeypatch):
     model, about = described(*MODELS["Sapiens2, parts"])
-    export.export(model, about, tmp_path / "model.onnx")
+    answers = iter([write.run, lambda *a: [answer * 0 for answer in write.run(*a)]])
+    monkeypatch.setattr(write, "_answer_onnx", lambda path, shown, names: next(answers)(write.running(path), shown, names))
+    with pytest.raises(ValueError, match="would answer something else than the model, seg in"):
+        export(model, about, tmp_path / "model.onnx", raw=True, int8=True)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("int8", [False, True])
+def test_large_weights_lie_beside_the_file_and_both_appear_together(int8, tmp_path, monkeypatch):
+    monkeypatch.setattr(write, "TOGETHER", 1000)
+    model, about = described(*MODELS["Sapiens2, parts"])
+    export(model, about, tmp_path / "model.onnx", int8=int8)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model.onnx", "model.onnx.data"]
     assert onnxruntime.InferenceSession(tmp_path / "model.onnx").run(None, {"image": pictures(1, 96, 64).numpy()})
 
 
 def test_differences_are_seen():
     one = torch.tensor([1.0, 2.0, float("nan")])
-    assert export.Difference.of(one, one) == (0, 2, 0)
-    assert export.Difference.of(one, torch.tensor([1.0, 2.0, 3.0])).share == pytest.approx(1 / 3)
-    assert export.Difference.of(one[:2], one).share == 1
-    assert export.Difference.of(torch.tensor([3, 4]), torch.tensor([3, 5])) == (1, 5, 0.5)
-    assert export.Difference.of(torch.tensor([1.0, 1000.1]), torch.tensor([1.0, 1000.0])).share == 0
+    assert Difference.of(one, one) == (0, 2, 0)
+    assert Difference.of(one, torch.tensor([1.0, 2.0, 3.0])).share == pytest.approx(1 / 3)
+    assert Difference.of(one[:2], one).share == 1
+    assert Difference.of(torch.tensor([3, 4]), torch.tensor([3, 5])) == (1, 5, 0.5)
+    assert Difference.of(torch.tensor([1.0, 1000.1]), torch.tensor([1.0, 1000.0])).share == 0
 
 
 def test_heights_of_cut_peaks_are_the_same_in_a_graph(monkeypatch):
@@ -201,6 +216,7 @@ def test_heights_of_cut_peaks_are_the_same_in_a_graph(monkeypatch):
     ("words", "said"),
     [
         (["model.tflite"], "name it .onnx, or .pt2"),
+        (["model.pt2", "--int8"], "--int8 is for .onnx, which ONNX Runtime runs; name it model.onnx"),
         (["model.onnx", "--batch", "0"], "--batch 0 answers nobody"),
         (["model.onnx", "--size", "wide"], "'wide' is not a size"),
         (["model.onnx", "--size", "100x100"], "not a multiple of 12; use 96x96"),
@@ -216,6 +232,6 @@ def test_a_slip_is_a_sentence(words, said, capsys, tmp_path, monkeypatch):
 
 
 def test_without_the_libraries_the_sentence_says_what_to_install(capsys, tmp_path, monkeypatch):
-    monkeypatch.setattr(export, "find_spec", lambda name: None if name == "onnxscript" else True)
+    monkeypatch.setattr(write, "find_spec", lambda name: None if name == "onnxscript" else True)
     assert command(tmp_path / "model.onnx") == 2
     assert "takes onnxscript; install them with pip install 'vitruvian[export]'" in capsys.readouterr().err

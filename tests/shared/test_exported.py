@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from shared import checkpoint, export
+from shared import checkpoint
 from shared.engine.backbones import loaded
 from shared.engine.evaluate import run
 from shared.engine.session import Session
+from shared.export.__main__ import main
 from shared.infer.predictor import Predictor
 
 onnx = pytest.importorskip("onnx", reason="the extra `export` is not installed")
@@ -21,7 +22,7 @@ HERE = Session(torch.device("cpu"), 0, 1)
 def raw(trained, tmp_path_factory) -> Path:
     """A trained model of four tasks with raw answers, for any number of pictures."""
     path = tmp_path_factory.mktemp("exported") / "raw.onnx"
-    export.main([str(path), "--raw", "--checkpoint", str(trained)])
+    main([str(path), "--raw", "--checkpoint", str(trained)])
     return path
 
 
@@ -29,7 +30,7 @@ def raw(trained, tmp_path_factory) -> Path:
 def pairs(trained, tmp_path_factory) -> Path:
     """The same for two pictures at a time."""
     path = tmp_path_factory.mktemp("exported") / "pairs.onnx"
-    export.main([str(path), "--raw", "--checkpoint", str(trained), "--batch", "2"])
+    main([str(path), "--raw", "--checkpoint", str(trained), "--batch", "2"])
     return path
 
 
@@ -67,6 +68,17 @@ def test_it_scores_as_the_weights_do(raw, trained, tiny, small_shards, tmp_path)
     assert all(one[name] == pytest.approx(other[name], abs=2e-3, nan_ok=True) for name in other)
 
 
+def test_int8_is_smaller_and_nearly_the_same(raw, trained, person, tmp_path):
+    path = tmp_path / "int8.onnx"
+    main([str(path), "--raw", "--int8", "--checkpoint", str(trained)])
+    assert path.stat().st_size < 0.6 * raw.stat().st_size
+    assert {"MatMulInteger"} < {node.op_type for node in onnx.load(path).graph.node}
+    one, other = (Predictor.load(file, device="cpu")(person["image"]) for file in (path, trained))
+    assert (one["seg"] != other["seg"]).mean() < 0.05
+    off = np.abs(one["depth"] - other["depth"]).max() / np.abs(other["depth"]).max()
+    assert 1e-5 < off < 0.05  # rounded, and not by much
+
+
 def test_it_holds_no_weights_that_could_be_moved_or_lowered(raw):
     model, about = checkpoint.load(raw)
     model.lower(torch.bfloat16)  # type: ignore[operator]
@@ -90,7 +102,7 @@ def test_what_it_cannot_do_is_a_sentence(raw, trained, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=r"there is no checkpoint nowhere\.onnx"):
         checkpoint.load("nowhere.onnx")
     final = tmp_path / "final.onnx"
-    export.main([str(final), "--checkpoint", str(trained), "--tasks", "depth"])
+    main([str(final), "--checkpoint", str(trained), "--tasks", "depth"])
     with pytest.raises(ValueError, match="holds a model with final answers for pictures of one size; export it with --raw"):
         checkpoint.load(final)
     monkeypatch.setattr("shared.exported.find_spec", lambda name: None)
