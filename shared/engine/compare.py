@@ -24,8 +24,7 @@ from shared import checkpoint
 from shared.build import build
 from shared.data.options import positive
 from shared.dense.model import DenseModel
-from shared.engine.config import load
-from shared.engine.launch import describe
+from shared.engine.config import describe, load
 from shared.engine.plan import ATTENTION
 
 REPEATS = 5  # measured passes

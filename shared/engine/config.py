@@ -42,6 +42,12 @@ def load(path: Path | str, overrides: Sequence[str] = ()) -> Tree:
     return tree
 
 
+def describe(config: Tree) -> dict[str, Any]:
+    """What the model is, as one tree that `build` makes and a checkpoint carries."""
+    parts = {key: config[key] for key in ("backbone", "tasks", "decoder", "weights") if key in config}
+    return {**config["model"], **parts}
+
+
 def _apply(tree: Tree, override: str) -> None:
     key, equals, text = override.partition("=")
     if not equals:

@@ -20,7 +20,7 @@ from shared.data.turns import Pictures, Turns
 from shared.dense.balance import balancer
 from shared.dense.compiled import compile_parts
 from shared.engine import data, mfu, optim, parallel, record, shares
-from shared.engine.config import Tree, load
+from shared.engine.config import Tree, describe, load
 from shared.engine.course import Course, export
 from shared.engine.hooks import Balancing, Preview, Progress
 from shared.engine.loop import Loader, Run, TrainLoop
@@ -136,12 +136,6 @@ def train(config: Tree, *, only: type[Task] | None = None) -> Path:
         guard = Guard(here, signals, spike=config["spike"], skips=config["skips"])
         _run(model, description, config, folder, latest, here, guard)
     return weights
-
-
-def describe(config: Tree) -> dict[str, Any]:
-    """What the model is, as one tree that `build` makes and a checkpoint carries."""
-    parts = {key: config[key] for key in ("backbone", "tasks", "decoder", "weights") if key in config}
-    return {**config["model"], **parts}
 
 
 def _check(config: Tree) -> None:

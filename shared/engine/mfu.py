@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from shared.engine.plan import plan
 from shared.engine.session import Session
 
 PEAKS = {  # part of the device's name -> TFLOP/s in bf16 with dense matrices; NVIDIA's data sheets; the longest that fits counts
@@ -55,7 +56,5 @@ def utilisation(config: Mapping[str, Any], here: Session, dtype: torch.dtype | N
         peak = peak_of(torch.cuda.get_device_name(here.device))
     if not peak or config["frozen"] or config["lora"]:
         return None
-    from shared.engine.plan import plan  # late: it describes models as launch does, which asks here
-
     backbone = {**config["backbone"], "recompute": False}
     return share(1 / here.processes, plan({**config, "backbone": backbone}).flops, peak)

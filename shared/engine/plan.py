@@ -44,8 +44,7 @@ from shared.build import build
 from shared.data.crops import Crops
 from shared.data.stream import tensors
 from shared.engine import data, optim
-from shared.engine.config import Tree, load
-from shared.engine.launch import describe
+from shared.engine.config import Tree, describe, load
 from shared.vit.recompute import EXPENSIVE, Recompute, again, check
 
 TFLOPS = 989.0  # bf16 without sparsity of an H100 or H200 SXM; NVIDIA's data sheets
