@@ -13,7 +13,6 @@ from typing import Any
 
 from shared import builtin, checkpoint
 from shared.dense.model import DenseModel
-from shared.export.compare import EXACT, ROUGH
 from shared.export.write import OPSETS, export
 from shared.exported import DATA
 
@@ -70,8 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (ValueError, OSError) as error:
         parser.exit(2, f"error: {error}\n")
     for name, one in apart.items():
-        log.info("%s: off by %.1e at most, where the largest value is %.3g; %.2f %% of the values by more than %g of that",
-                 name, one.largest, one.scale, 100 * one.share, (ROUGH if told.int8 else EXACT).off)  # fmt: skip
+        log.info("%s: %s", name, one)
     beside = told.target.with_name(told.target.name + DATA)
     size = sum(file.stat().st_size for file in (told.target, beside) if file.exists())
     log.info(

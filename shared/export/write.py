@@ -73,7 +73,7 @@ def export(
         apart = {
             name: Difference.of(one[-1:], other, limit) for name, one, other in zip(names, answer(file, shown, names), expected)
         }
-        if wrong := refused(apart, limit):
+        if wrong := refused(apart):
             raise ValueError(f"{path} would answer something else than the model, {wrong}, and was not written; "
                              "please report it with the versions of torch and onnx")  # fmt: skip
         return apart

@@ -16,7 +16,7 @@ from shared.data.view import View
 from shared.dense.frame import settle
 from shared.export import write
 from shared.export.__main__ import main
-from shared.export.compare import Difference
+from shared.export.compare import Difference, refused
 from shared.export.graph import Graph
 from shared.export.write import export
 from shared.infer.predictor import Predictor
@@ -195,13 +195,19 @@ def test_large_weights_lie_beside_the_file_and_both_appear_together(int8, tmp_pa
     assert onnxruntime.InferenceSession(tmp_path / "model.onnx").run(None, {"image": pictures(1, 96, 64).numpy()})
 
 
-def test_differences_are_seen():
+def test_differences_are_seen_and_told():
     one = torch.tensor([1.0, 2.0, float("nan")])
-    assert Difference.of(one, one) == (0, 2, 0)
+    assert Difference.of(one, one)[:3] == (0, 2, 0)
     assert Difference.of(one, torch.tensor([1.0, 2.0, 3.0])).share == pytest.approx(1 / 3)
     assert Difference.of(one[:2], one).share == 1
-    assert Difference.of(torch.tensor([3, 4]), torch.tensor([3, 5])) == (1, 5, 0.5)
-    assert Difference.of(torch.tensor([1.0, 1000.1]), torch.tensor([1.0, 1000.0])).share == 0
+    assert Difference.of(torch.tensor([3, 4]), torch.tensor([3, 5]))[:3] == (1, 5, 0.5)
+    assert str(Difference.of(torch.tensor([3, 4]), torch.tensor([3, 5]))) == "another number in 50.00% of its values"
+    close = Difference.of(torch.tensor([1.0, 1000.1]), torch.tensor([1.0, 1000.0]))
+    assert close.share == 0
+    assert str(close) == "off by 1.0e-01 at most, where the largest value is 1e+03"
+    apart = Difference.of(torch.tensor([1.0, 6.0]), torch.tensor([1.0, 5.0]))
+    assert str(apart) == "off by 1.0e+00 at most, where the largest value is 5; by more than 0.001 of that in 50.00% of its values"
+    assert refused({"seg": close, "depth": apart}) == "depth in 50.0% of its values"
 
 
 def test_heights_of_cut_peaks_are_the_same_in_a_graph(monkeypatch):
