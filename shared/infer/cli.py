@@ -19,6 +19,7 @@ from shared.dense.canonical import USUAL_VIEW_DEG
 from shared.formats import Ask
 from shared.infer import options
 from shared.infer.detector import Detector
+from shared.infer.idle import idle
 from shared.infer.manifest import Manifest
 from shared.infer.packing import PER_SHARD, Packing
 from shared.infer.people import Finder, Given, whole
@@ -67,6 +68,8 @@ def infer(only: type[Task] | None = None) -> None:
         if arguments.smooth_maps and not steadied(predictor.tasks):
             raise ValueError("--smooth-maps is for parts, depth and normals, which this run does not answer; leave it out")
         finder = _finder(arguments, predictor, photos)
+        for sentence in idle(options.given(only), predictor, ask, photos) if rank == 0 else ():
+            log.warning("%s", sentence)
         if predictor.device.type == "cpu":
             cv2.setNumThreads(torch.get_num_threads())
         manifest = _manifest(arguments, rank)

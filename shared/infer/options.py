@@ -3,6 +3,7 @@
 import argparse
 from math import inf, nan
 from pathlib import Path
+from typing import Any
 
 from shared.data.options import positive
 from shared.data.view import Size
@@ -126,6 +127,13 @@ def parser_of(only: type[Task] | None) -> argparse.ArgumentParser:
         "--smooth-maps", action="store_true", help="parts, depth and normals in videos are averaged over time, along what moves"
     )
     return parser
+
+
+def given(only: type[Task] | None) -> dict[str, Any]:
+    """What stands on the command line of this process, by name, be it the default; of an option that does not, nothing."""
+    parser = parser_of(only)
+    parser.set_defaults(**dict.fromkeys(vars(parser.parse_intermixed_args())))
+    return {name: value for name, value in vars(parser.parse_intermixed_args()).items() if value is not None}
 
 
 def _formats(only: type[Task] | None) -> str:

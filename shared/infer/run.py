@@ -284,7 +284,7 @@ def run(
                 else:
                     job.take(one, finder)
             job.flush()
-    if gallery:
+    if gallery and not all(is_video(found.path) for found in photos):
         log.info("the gallery is %s", make_page(out))
     seconds, failed = time.perf_counter() - began, job.failed
     done = len(left) - len(failed)
