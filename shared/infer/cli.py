@@ -28,6 +28,7 @@ from shared.infer.reader import called, find
 from shared.infer.run import run
 from shared.infer.steady import steadied
 from shared.infer.writer import exr_is_there
+from shared.room import GOES_ON, told
 from shared.task import Task
 
 log = logging.getLogger(__name__)
@@ -82,6 +83,8 @@ def infer(only: type[Task] | None = None) -> None:
         failed = run(predictor, photos[rank::processes], arguments.out, **how, manifest=manifest, packing=packing)
     except KeyboardInterrupt:  # what had begun is written and noted
         parser.exit(130, "stopped; the same command goes on with what is left\n")
+    except OSError as error:  # the list of what is done, or the page, cannot be written
+        parser.exit(1, f"error: {told(error, out=arguments.out, then=GOES_ON)}\n")
     sys.exit(1 if failed else 0)
 
 
