@@ -278,6 +278,13 @@ def test_what_is_written_can_be_read_and_what_is_drawn_is_a_picture(case, people
     assert not np.array_equal(drawn, people[0]["image"])
 
 
+def test_colours_have_names_of_the_vocabulary_or_none(case, people):
+    legend = case.task.legend(answers(case.task, people)[0].numpy())
+    words = case.task.vocabulary
+    assert set(legend) <= set(zip(words.names, words.colours) if words else ())
+    assert bool(legend) == (case.task.name == "seg")
+
+
 def test_every_format_that_a_task_names_has_its_file(case, people):
     answer = answers(case.task, people)[0].numpy()
     usual = case.task.files(answer)
