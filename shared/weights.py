@@ -113,13 +113,14 @@ def save_foreign(
     Raises:
         OSError: the disk refused.
     """
+    plain = _plain(state)
     with partial(path) as unfinished:
         try:
             if path.suffix == ".safetensors":
-                save_file(_plain(state), unfinished)
+                save_file(plain, unfinished)
             else:
                 with unfinished.open("wb") as file:
-                    torch.save({wrapper: _plain(state), "meta": dict(meta or {})} if wrapper else _plain(state), file)
+                    torch.save({wrapper: plain, "meta": dict(meta or {})} if wrapper else plain, file)
         except (SafetensorError, RuntimeError) as error:
             raise _refused(path, error) from error
 

@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.out is not None:
             sys.stdout.write(_shards(options))
     except (ValueError, OSError, ImportError) as error:
-        sys.stderr.write(f"{parser.prog}: {told(error, out=options.out or options.sheet.parent, then=GOES_ON)}\n")
+        sys.stderr.write(f"{parser.prog}: {told(error, out=options.out or Path(), then=GOES_ON)}\n")
         return 2
     return 0
 

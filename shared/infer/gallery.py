@@ -147,7 +147,8 @@ figcaption select {{ flex: none; }}
 .pair .edge {{ top: 0; bottom: 0; left: var(--at); width: 2px; margin-left: -1px; background: #fff; box-shadow: 0 0 0 1px #0006; }}
 .pair .edge::after {{ content: ""; position: absolute; top: 50%; left: 50%; width: 1.4rem; height: 1.4rem; margin: -.7rem;
   border-radius: 50%; background: #fff; box-shadow: 0 1px 4px #0009; }}
-.legend {{ display: flex; flex-wrap: wrap; gap: .1rem .8rem; margin: 0; padding: 0; list-style: none;
+.pair:has(~ .legend:not([hidden])) {{ margin-bottom: 0; }}
+.legend {{ display: flex; flex-wrap: wrap; gap: .1rem .8rem; margin: 0 0 auto; padding: 0; list-style: none;
   font-size: .8rem; color: var(--quiet); }}
 .legend[hidden] {{ display: none; }}
 .legend li {{ display: flex; align-items: center; gap: .35rem; }}

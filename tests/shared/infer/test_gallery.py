@@ -130,6 +130,7 @@ def test_a_picture_whose_colours_have_names_has_a_list_of_them_that_is_seen_with
 def test_a_run_names_the_parts_of_each_photo_the_largest_first(trained, tmp_path):
     predictor, out = Predictor.load(trained, device="cpu", only=["seg", "depth"]), tmp_path / "out"
     words = predictor.tasks[0].vocabulary
+    assert words is not None
     with torch.no_grad():  # two iterations teach that all is background; noise decides between the others
         for bias in predictor.model.parameters():
             if bias.shape == (28,):
