@@ -8,7 +8,7 @@ Letters: B batch, C channels, H W pixels of the picture, h w pixels of the raw a
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from enum import Enum
 from typing import Any, ClassVar, Literal, NamedTuple
 
@@ -19,6 +19,7 @@ from shared.formats import Ask
 from shared.vocabulary import Vocabulary
 
 Batch = Mapping[str, Tensor]
+Legend = Sequence[tuple[str, tuple[int, int, int]]]  # names and RGB, 0 to 255
 
 
 class Framing(Enum):
@@ -129,3 +130,7 @@ class Task(ABC):
     @abstractmethod
     def render(self, image: np.ndarray, answer: np.ndarray) -> np.ndarray:
         """A picture of the answer over (H,W,3) uint8 RGB: (H,W,3) uint8 RGB."""
+
+    def legend(self, answer: np.ndarray) -> Legend:
+        """What the colours in the picture of this answer are called, the largest area first; by default they have no names."""
+        return []

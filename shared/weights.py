@@ -89,13 +89,16 @@ def save(path: Path, state: Mapping[str, Tensor], description: Mapping[str, Any]
         state: the state dict of what `description` builds.
         description: dict(type=..., ...) with classes as dotted names.
         about: anything JSON can hold: config, scores, step.
+
+    Raises:
+        OSError: the disk refused.
     """
     text = json.dumps({"format": FORMAT, "model": _portable(description), **about})
     with partial(path) as unfinished:
         try:
             save_file(_plain(state), unfinished, {KEY: text})
-        except SafetensorError as error:  # a full disk, say: the same as for every other file
-            raise OSError(f"{path} cannot be written ({error})") from error
+        except SafetensorError as error:
+            raise _refused(path, error) from error
 
 
 def save_foreign(
@@ -108,12 +111,20 @@ def save_foreign(
         state: by their names.
         wrapper: of a .pth: the key under which the tensors stand; None writes them flat.
         meta: of a .pth with a wrapper: what stands beside them.
+
+    Raises:
+        OSError: the disk refused.
     """
+    plain = _plain(state)
     with partial(path) as unfinished:
-        if path.suffix == ".safetensors":
-            save_file(_plain(state), unfinished)
-        else:
-            torch.save({wrapper: _plain(state), "meta": dict(meta or {})} if wrapper else _plain(state), unfinished)
+        try:
+            if path.suffix == ".safetensors":
+                save_file(plain, unfinished)
+            else:
+                with unfinished.open("wb") as file:
+                    torch.save({wrapper: plain, "meta": dict(meta or {})} if wrapper else plain, file)
+        except (SafetensorError, RuntimeError) as error:
+            raise _refused(path, error) from error
 
 
 @contextmanager
@@ -139,6 +150,15 @@ def sync(folder: Path) -> None:
         os.fsync(number)
     finally:
         os.close(number)
+
+
+def _refused(path: Path, error: Exception) -> OSError:
+    """What a library says of a full disk, say, in its own words: the same as for every other file."""
+    number = re.search(r"\(os error (\d+)\)", str(error))
+    met = error.__context__.errno if isinstance(error.__context__, OSError) else int(number[1]) if number else None
+    if met is not None:
+        return OSError(met, os.strerror(met), str(path))
+    return OSError(f"{path} cannot be written ({_first_line(error)})")
 
 
 def _plain(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -19,6 +19,7 @@ from tqdm import tqdm
 from shared import weights
 from shared.convert import hub
 from shared.convert.official import compare, empty, family_of, findings, from_official, to_official
+from shared.room import FULL, unsaved
 from shared.vit.sizes import size_of
 
 log = logging.getLogger(__name__)
@@ -183,6 +184,11 @@ def _writing(target: Path, state: Mapping[str, Tensor], write: Callable[[], None
         watcher.start()
         try:
             write()
+        except OSError as error:
+            if error.errno is not None and error.errno not in FULL:
+                raise
+            then = f"run it again, or write elsewhere; it takes {size / 1e6:.1f} MB"
+            raise OSError(unsaved(target.name, folder, error, then=then)) from error
         finally:
             done.set()
             watcher.join()

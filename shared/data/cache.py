@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shared.data.remote import PIECE, Remote
+from shared.room import naming
 
 ABANDONED = 3600.0  # seconds without a byte after which an unfinished file is nobody's
 PATIENCE = 3  # times that a shard is fetched anew because others needed its room
@@ -68,7 +69,7 @@ class Cache:
                 return True
             unfinished = path.with_name(f".{path.name}")
             try:
-                with open(unfinished, "wb") as file:
+                with naming(path), open(unfinished, "wb") as file:
                     with _locked(path.parent, "room"):
                         if not self._make_room(remote.size, keep=unfinished):
                             return False

@@ -25,9 +25,11 @@ from shared.data.options import positive
 from shared.data.shards import write_shards
 from shared.data.sources import ccp, cihp, coco, folder, hypersim, lip, nyu, parts, renders, synthhuman
 from shared.data.sources.source import Command, Report, Source
+from shared.room import told
 
 SOURCES = (folder, ccp, lip, cihp, parts, renders, synthhuman, hypersim, nyu, coco)
 COMMANDS: tuple[Command, ...] = tuple(command for module in SOURCES for command in module.COMMANDS)
+ANEW = "pack again with --overwrite: it begins anew"
 LISTED = 20  # skipped photos that are shown; all are in the file
 NUMBERED = "[0-9]" * 6 + "*.tar"
 
@@ -98,7 +100,7 @@ def main(
         )
         _report_skipped([sentence for _, sentence in report.faults], report.passed_over, options.out)
     except (ValueError, OSError) as error:
-        sys.stderr.write(f"{parser.prog}: {error}\n")
+        sys.stderr.write(f"{parser.prog}: {told(error, out=options.out, then=ANEW)}\n")
         return 2
     sys.stdout.write(
         f"packed {packed.samples} samples into {len(packed.shards)} shard(s), {packed.size / 1e6:.1f} MB, in {options.out}; "
@@ -135,7 +137,8 @@ def _clear(out: Path, overwrite: bool) -> None:
 def _report_skipped(lines: list[str], passed_over: list[str], out: Path) -> None:
     """Show the first sentences about faults and keep all of them, and behind them those about who was passed over."""
     if lines or passed_over:
-        (out / "skipped.txt").write_text("\n".join(lines + passed_over) + "\n", encoding="utf-8")
+        with tarindex.atomic(out / "skipped.txt") as file:
+            file.write(("\n".join(lines + passed_over) + "\n").encode())
     if not lines:
         return
     more = [f"... and {len(lines) - LISTED} more, see {out / 'skipped.txt'}"] if len(lines) > LISTED else []

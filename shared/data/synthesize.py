@@ -27,6 +27,7 @@ from shared.data.options import positive, size
 from shared.data.shards import write_shards
 from shared.data.synthetic import NAMES, samples
 from shared.data.synthetic.camera import SHARES
+from shared.room import GOES_ON, told
 
 RECIPE = "synthetic.json"  # the options that made a folder, so that no other ones go on with it
 Pairs = Iterator[tuple[str, dict[str, Any]]]
@@ -45,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.out is not None:
             sys.stdout.write(_shards(options))
     except (ValueError, OSError, ImportError) as error:
-        sys.stderr.write(f"{parser.prog}: {error}\n")
+        sys.stderr.write(f"{parser.prog}: {told(error, out=options.out or Path(), then=GOES_ON)}\n")
         return 2
     return 0
 
@@ -141,7 +142,8 @@ def _claim(out: Path, options: argparse.Namespace) -> None:
     elif out.exists() and any(out.glob("*.tar")):
         raise FileExistsError(f"{out} holds shards that synthesize did not make; choose another folder")
     out.mkdir(parents=True, exist_ok=True)
-    note.write_text(json.dumps(recipe) + "\n", encoding="utf-8")
+    with tarindex.atomic(note) as file:  # half of it would be other options
+        file.write(json.dumps(recipe).encode() + b"\n")
 
 
 def _samples(options: argparse.Namespace, start: int) -> Pairs:

@@ -18,6 +18,7 @@ from shared.engine import shares
 from shared.engine.parallel import gathered, unwrapped
 from shared.engine.session import Session
 from shared.engine.survive import agree, together
+from shared.room import unsaved
 
 log = logging.getLogger(__name__)
 PARTIAL = ".partial"  # the name of what is half written, and of what is half removed
@@ -79,10 +80,8 @@ class Checkpoints(Hook):
                 together(self.here, lambda: self._write(runner, state, iteration))
         except OSError as fault:
             left = saved(self.folder)
-            told = f"the state of iteration {iteration} could not be saved in {self.folder} ({fault})"
-            raise OSError(
-                f"{told}; make room there, and the same command goes on from {left[-1].name if left else 'the beginning'}"
-            ) from fault
+            then = f"the same command goes on from {left[-1].name if left else 'the beginning'}"
+            raise OSError(unsaved(f"the state of iteration {iteration}", self.folder, fault, then=then)) from fault
         self._saved = iteration
 
     def _write(self, runner: Runner, state: dict[str, Any], iteration: int) -> None:

@@ -19,6 +19,7 @@ from shared.dense.canonical import USUAL_VIEW_DEG
 from shared.formats import Ask
 from shared.infer import options
 from shared.infer.detector import Detector
+from shared.infer.idle import idle
 from shared.infer.manifest import Manifest
 from shared.infer.packing import PER_SHARD, Packing
 from shared.infer.people import Finder, Given, whole
@@ -27,6 +28,7 @@ from shared.infer.reader import called, find
 from shared.infer.run import run
 from shared.infer.steady import steadied
 from shared.infer.writer import exr_is_there
+from shared.room import GOES_ON, told
 from shared.task import Task
 
 log = logging.getLogger(__name__)
@@ -67,6 +69,8 @@ def infer(only: type[Task] | None = None) -> None:
         if arguments.smooth_maps and not steadied(predictor.tasks):
             raise ValueError("--smooth-maps is for parts, depth and normals, which this run does not answer; leave it out")
         finder = _finder(arguments, predictor, photos)
+        for sentence in idle(options.given(only), predictor, ask, photos) if rank == 0 else ():
+            log.warning("%s", sentence)
         if predictor.device.type == "cpu":
             cv2.setNumThreads(torch.get_num_threads())
         manifest = _manifest(arguments, rank)
@@ -79,6 +83,8 @@ def infer(only: type[Task] | None = None) -> None:
         failed = run(predictor, photos[rank::processes], arguments.out, **how, manifest=manifest, packing=packing)
     except KeyboardInterrupt:  # what had begun is written and noted
         parser.exit(130, "stopped; the same command goes on with what is left\n")
+    except OSError as error:  # the list of what is done, or the page, cannot be written
+        parser.exit(1, f"error: {told(error, out=arguments.out, then=GOES_ON)}\n")
     sys.exit(1 if failed else 0)
 
 

@@ -1,13 +1,16 @@
 """The gallery of a run: one page on which each photo lies over its answers, with a slider between the two.
 
 `gallery.html` needs `gallery_files/` beside it and nothing else: no server, no network, no library. The page shows whatever
-pictures lie there, so that a run that went on, or was shared by several processes, ends with a page of all.
+pictures lie there, each with what its colours are called (`<photo>.<task>.json`), so that a run that went on, or was shared by
+several processes, ends with a page of all.
 """
 
+import json
 import os
 from collections.abc import Mapping
 from html import escape
 from pathlib import Path
+from types import MappingProxyType
 from urllib.parse import quote
 
 import cv2
@@ -16,21 +19,29 @@ import numpy as np
 from shared.data.photo import photo_size
 from shared.data.tarindex import atomic
 from shared.infer.writer import write
+from shared.task import Legend
 
 PAGE, PICTURES = "gallery.html", "gallery_files"
 LONGEST = 1600  # pixels of a picture's longer side
 PHOTO = "photo"
 
 
-def exhibit(folder: Path, name: str, pictures: Mapping[str, np.ndarray]) -> list[Path]:
+def exhibit(
+    folder: Path, name: str, pictures: Mapping[str, np.ndarray], *, legends: Mapping[str, Legend] = MappingProxyType({})
+) -> list[Path]:
     """Put pictures of a photo into the gallery, shrunk to 1600 pixels.
 
     Args:
         folder: of the answers.
         name: the photo's, may hold subfolders.
         pictures: `PHOTO`, or the name of a task -> (H,W,3) uint8 RGB.
+        legends: name of a task -> what the colours in its picture are called, in order.
     """
-    return write(folder / PICTURES, name, {f"{what}.jpg": _shrunk(picture) for what, picture in pictures.items()})
+    for what, legend in legends.items():
+        if not legend:  # an earlier run may have seen something
+            (folder / PICTURES / f"{name}.{what}.json").unlink(missing_ok=True)
+    shown = {f"{what}.jpg": _shrunk(picture) for what, picture in pictures.items()}
+    return write(folder / PICTURES, name, shown | {f"{what}.json": legend for what, legend in legends.items() if legend})
 
 
 def make_page(folder: Path) -> Path:
@@ -62,11 +73,29 @@ def _pair(folder: Path, photo: Path, pictures: dict[str, Path]) -> str:
     height, width = photo_size(pictures[PHOTO])
     at = {what: escape(quote(os.fsencode(path.relative_to(folder).as_posix()))) for what, path in pictures.items()}
     seen = at.pop(PHOTO)
+    legends = {what: found for what in at if (found := _read(pictures[what].with_suffix(".json")))}
     name = escape(os.fsencode(photo.relative_to(folder / PICTURES).as_posix()).decode("utf-8", "replace"))
     options = "".join(f'<option value="{address}">{escape(task)}</option>' for task, address in at.items())
     choice = f' <select aria-label="Answer for {name}">{options}</select>' if len(at) > 1 else ""
     first, address = next(iter(at.items()), ("no answer", seen))
-    return _PAIR.format(name=name, photo=seen, answer=address, first=escape(first), choice=choice, width=width, height=height)
+    listed = "\n".join(_listed(what, legend, name, hidden=what != first) for what, legend in legends.items())
+    about = {"choice": choice, "legends": listed, "width": width, "height": height}
+    return _PAIR.format(name=name, photo=seen, answer=address, first=escape(first), **about)
+
+
+def _read(path: Path) -> Legend:
+    """A legend; where a picture has none, nothing."""
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+
+
+def _listed(what: str, legend: Legend, name: str, *, hidden: bool) -> str:
+    """The list of a picture's colours: a swatch and a name each. `name` is the photo's, escaped."""
+    entries = "".join(
+        f'<li><i style="background: rgb({int(r)} {int(g)} {int(b)})"></i>{escape(part.replace("_", " "))}</li>'
+        for part, (r, g, b) in legend
+    )
+    about = f'data-of="{escape(what)}" aria-label="Colours of {escape(what)} in {name}"{" hidden" if hidden else ""}'
+    return f'<ul class="legend" role="list" {about}>{entries}</ul>'
 
 
 _PAIR = """<figure>
@@ -77,6 +106,7 @@ _PAIR = """<figure>
 <input type="range" min="0" max="100" step="any" value="50" aria-label="How much of {name} is shown as photo">
 <b class="edge"></b><b class="left">photo</b><b class="right">{first}</b>
 </div>
+{legends}
 </figure>"""
 
 _EVERYWHERE = """<label>Show everywhere <select id="everywhere"><option>as chosen</option>{options}</select></label>"""
@@ -117,6 +147,13 @@ figcaption select {{ flex: none; }}
 .pair .edge {{ top: 0; bottom: 0; left: var(--at); width: 2px; margin-left: -1px; background: #fff; box-shadow: 0 0 0 1px #0006; }}
 .pair .edge::after {{ content: ""; position: absolute; top: 50%; left: 50%; width: 1.4rem; height: 1.4rem; margin: -.7rem;
   border-radius: 50%; background: #fff; box-shadow: 0 1px 4px #0009; }}
+.pair:has(~ .legend:not([hidden])) {{ margin-bottom: 0; }}
+.legend {{ display: flex; flex-wrap: wrap; gap: .1rem .8rem; margin: 0 0 auto; padding: 0; list-style: none;
+  font-size: .8rem; color: var(--quiet); }}
+.legend[hidden] {{ display: none; }}
+.legend li {{ display: flex; align-items: center; gap: .35rem; }}
+.legend i {{ flex: none; width: .8rem; height: .8rem; border-radius: .2rem; box-shadow: 0 0 0 1px #8888;
+  forced-color-adjust: none; }}
 .pair input:focus-visible ~ .edge::after {{ background: var(--ring); box-shadow: 0 0 0 3px #fff, 0 0 0 5px var(--ring); }}
 </style>
 </head>
@@ -133,6 +170,7 @@ figcaption select {{ flex: none; }}
 function show(figure, choice) {{
   figure.querySelector(".answer").src = choice.value;
   figure.querySelector(".right").textContent = choice.textContent;
+  for (const legend of figure.querySelectorAll(".legend")) legend.hidden = legend.dataset.of !== choice.textContent;
 }}
 document.addEventListener("input", event => {{
   const pair = event.target.closest(".pair");

@@ -24,6 +24,7 @@ from shared.infer.predictor import PRECISIONS
 from shared.infer.preset import PRESETS
 from shared.infer.taught import PART_SCORE, POINT_SCORE, Least
 from shared.infer.teacher import Lesson, Options, Teacher, teachers
+from shared.room import GOES_ON, told
 
 log = logging.getLogger(__name__)
 RECIPE = "label.json"  # what made a folder, so that nothing else goes on with it
@@ -53,7 +54,7 @@ def run() -> None:
         _claim(arguments.out, paths, found, arguments)
         failed = label(paths, arguments.out, found, options, rank=rank, processes=processes)
     except (ValueError, OSError) as error:
-        parser.exit(2, f"error: {error}\n")
+        parser.exit(2, f"error: {told(error, out=arguments.out, then=GOES_ON)}\n")
     sys.exit(1 if failed else 0)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from shared.data.photo import Found
+from shared.room import naming
 
 NAME = "manifest.jsonl"
 
@@ -79,7 +80,7 @@ class Manifest:
         return {**line, "path": str(found.path), "input": stamp, "run": self.run}
 
     def _append(self, lines: Sequence[Mapping[str, Any]], *, durable: bool) -> None:
-        with self.path.open("a", encoding="utf-8") as file:
+        with naming(self.path), self.path.open("a", encoding="utf-8") as file:
             file.writelines(json.dumps(line) + "\n" for line in lines)
             if durable:
                 file.flush()

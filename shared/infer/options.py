@@ -3,7 +3,9 @@
 import argparse
 from math import inf, nan
 from pathlib import Path
+from typing import Any
 
+from shared import builtin, weights
 from shared.data.options import positive
 from shared.data.view import Size
 from shared.infer.detector import SCORE, TORCHVISION, USUAL
@@ -16,21 +18,26 @@ from shared.task import Task
 def parser_of(only: type[Task] | None) -> argparse.ArgumentParser:
     """The command line of one task, or of all that a model has."""
     what = only.name if only else "joint"
-    smoothed = "" if only is not None and only.answers == "points" else " --smooth-maps"
+    smoothed = "" if only is not None and (only.answers == "points" or only.lengths) else " --smooth-maps"
+    lacking = None if only is None else _lacking(only)
+    model = f" --checkpoint runs/{what}/model.safetensors" if lacking else ""  # which examples need
     parser = argparse.ArgumentParser(
         description=f"Answer {only.name if only else 'all tasks of a model, in one pass of its backbone,'} for photos and videos.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog=f"""examples:
-  python tasks/{what}/infer.py photo.jpg clip.mp4
+  python tasks/{what}/infer.py photo.jpg clip.mp4{model}
   python tasks/{what}/infer.py photo.jpg --checkpoint runs/{what}/model.safetensors --out found
-  python tasks/{what}/infer.py clip.mp4{smoothed} --out answers
-  torchrun --nproc_per_node 4 tasks/{what}/infer.py archive/ --out answers
-  python tasks/{what}/infer.py photos-000.tar photos-001.tar --shards-out --no-render --out answers
+  python tasks/{what}/infer.py clip.mp4{smoothed}{model} --out answers
+  torchrun --nproc_per_node 4 tasks/{what}/infer.py archive/{model} --out answers
+  python tasks/{what}/infer.py photos-000.tar photos-001.tar --shards-out --no-render{model} --out answers
   python tasks/{what}/infer.py holiday/ more.txt 'scans/*.png' --checkpoint model.safetensors --out answers --device cuda""",
     )
     parser.add_argument("input", nargs="+", help="photos, videos, shards (.tar), folders (searched in depth), globs, or .txt lists")
     parser.add_argument(
-        "--checkpoint", metavar="FILE", help="model.safetensors of a run, or an official file (default: the built-in model)"
+        "--checkpoint",
+        metavar="FILE",
+        help="model.safetensors of a run, or an official file "
+        + (f"(needed: {lacking})" if lacking else "(default: the built-in model)"),
     )
     parser.add_argument(
         "--out", default="answers", type=Path, metavar="DIR", help="made where it is missing (default: %(default)s)"
@@ -126,6 +133,25 @@ def parser_of(only: type[Task] | None) -> argparse.ArgumentParser:
         "--smooth-maps", action="store_true", help="parts, depth and normals in videos are averaged over time, along what moves"
     )
     return parser
+
+
+def given(only: type[Task] | None) -> dict[str, Any]:
+    """What stands on the command line of this process, by name, be it the default; of an option that does not, nothing."""
+    parser = parser_of(only)
+    parser.set_defaults(**dict.fromkeys(vars(parser.parse_intermixed_args())))
+    return {name: value for name, value in vars(parser.parse_intermixed_args()).items() if value is not None}
+
+
+def _lacking(only: type[Task]) -> str | None:
+    """Why the built-in model does not answer a task; None: it does."""
+    if not builtin.MODEL.is_file():
+        return "this copy has no built-in model"
+    try:
+        about: dict[str, Any] = weights.read(builtin.MODEL).about or {}
+    except ValueError:  # whoever looks through it is told what is wrong with it
+        return "the built-in model of this copy cannot be read"
+    has = {task["type"] for task in about.get("model", {}).get("tasks", ())}
+    return None if f"{only.__module__}.{only.__qualname__}" in has else f"the built-in model does not answer {only.name}"
 
 
 def _formats(only: type[Task] | None) -> str:

@@ -1,6 +1,7 @@
 """What is to be answered: photos, videos, and the photos in WebDataset shards. Found, and read ahead by threads.
 
-Of a shard (.tar) the images are answered, each under its key; a key that comes twice has its shard in front: `<shard>/<key>`.
+Of a shard (.tar) the images are answered, each under its key; a key that comes twice has its shard in front: `<shard>/<key>`. One
+that holds none, or cannot be read, is an input like a photo that cannot be read.
 """
 
 import logging
@@ -46,9 +47,10 @@ def find(inputs: Sequence[Path | str], *, out: Path | None = None) -> list[Found
 
     Raises:
         FileNotFoundError: an input does not exist or a glob matches nothing.
-        ValueError: there is nothing to answer, a shard cannot be read or holds no image, or two inputs would share a name.
+        ValueError: there is nothing to answer, also where shards hold no image or cannot be read; or two inputs would share a name.
     """
     listed: list[tuple[Found, str]] = []  # and a longer name
+    wrong: list[Exception] = []  # with shards of which nothing can be answered
     unread: list[Path] = []
     photos = find_photos(inputs, suffixes=PHOTO_SUFFIXES | VIDEO_SUFFIXES | {SHARD}, besides=out, unread=unread)
     if unread:
@@ -60,8 +62,14 @@ def find(inputs: Sequence[Path | str], *, out: Path | None = None) -> list[Found
     for found in photos:
         if found.path in ours:
             continue
-        inside = _images(found) if found.path.suffix.lower() == SHARD else [found]
+        try:
+            inside = _images(found) if _is_shard(found) else [found]
+        except FORGIVEN as error:
+            inside = [found]  # `read` will say so again, at its place among the others
+            wrong.append(error)
         listed += [(one, one.name if one is found else f"{found.name}/{one.name}") for one in inside]
+    if len(wrong) == len(listed):
+        raise wrong[0]
     wanted = Counter(found.name for found, _ in listed)
     named = [found if wanted[found.name] == 1 else found._replace(name=longer) for found, longer in listed]
     name, times = Counter(found.name for found in named).most_common(1)[0]
@@ -72,14 +80,26 @@ def find(inputs: Sequence[Path | str], *, out: Path | None = None) -> list[Found
     return named
 
 
+def _is_shard(found: Found) -> bool:
+    """Whether it is a whole shard, not a photo in one."""
+    return found.inside is None and found.path.suffix.lower() == SHARD
+
+
 def _images(shard: Found) -> list[Found]:
-    """The images of a shard, by key."""
+    """The images of a shard, by key.
+
+    Raises:
+        ValueError: it holds none, or is no tar.
+        OSError: it cannot be read.
+    """
     images = []
     for entry in tarindex.load(shard.path).samples:
         suffixes = [suffix for suffix in READERS if suffix in entry.members and READERS[suffix][0] == "image"]
         images += [Found(shard.path, entry.key, entry.members[suffix]) for suffix in suffixes[:1]]
     if not images:
-        raise ValueError(f"shard {shard.path} holds no image; those of its members that end in .jpg, .png or .webp are answered")
+        raise ValueError(
+            f"{shard.path} is a shard that holds no image; those of its members that end in .jpg, .png or .webp are answered"
+        )
     return images
 
 
@@ -135,7 +155,9 @@ def _pixels(found: Found) -> int:
 
 
 def _source(found: Found) -> Path | bytes:
-    """The file; of a photo in a shard its bytes, compared with their checksum."""
+    """The file; of a photo in a shard its bytes, compared with their checksum; a shard instead of a photo has none and says why."""
+    if _is_shard(found):
+        _images(found)
     if found.inside is None:
         return found.path
     offset, size, crc = found.inside

@@ -214,7 +214,9 @@ class Run:
                 if self.render or self.gallery:
                     drawn = self.predictor.draw(task, photo.image, answers, boxes=photo.boxes)
                     self._put(photo, {f"{task.name}.jpg": drawn} if self.render else {}, files, inside)
-                    files += exhibit(self.out, photo.found.name, {task.name: drawn} if self.gallery else {})
+                if self.gallery:
+                    legends = {task.name: task.legend(answers[task.name])}
+                    files += exhibit(self.out, photo.found.name, {task.name: drawn}, legends=legends)
             files += exhibit(self.out, photo.found.name, {PHOTO: photo.image} if self.gallery else {})
         except FORGIVEN as error:
             wrong = error
@@ -264,10 +266,8 @@ def run(
     """
     began = time.perf_counter()
     left = [found for found in photos if manifest is None or not manifest.has(found)]
-    if len(left) < len(photos):
-        log.info(
-            "%d of %d were answered before and stay as they are; --again answers them, too", len(photos) - len(left), len(photos)
-        )
+    if before := len(photos) - len(left):
+        log.info("%d of %d were answered before and stay as they are; --again answers them, too", before, len(photos))
     workers = usual_workers() if workers is None else workers
     with (
         ThreadPoolExecutor(workers, "infer") if workers else Here() as pool,
@@ -284,7 +284,7 @@ def run(
                 else:
                     job.take(one, finder)
             job.flush()
-    if gallery:
+    if gallery and not all(is_video(found.path) for found in photos):
         log.info("the gallery is %s", make_page(out))
     seconds, failed = time.perf_counter() - began, job.failed
     done = len(left) - len(failed)

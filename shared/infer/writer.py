@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from shared.formats import Png, exr_is_there
+from shared.room import FULL, GOES_ON, unsaved
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 BEGUN = len(SIGNATURE) + 25  # bytes of signature and header of a PNG
@@ -56,8 +57,8 @@ def write(folder: Path, name: str, files: dict[str, Any]) -> list[Path]:
                 writer(file, content)
             partial.replace(path)
         except OSError as error:
-            if error.errno is None:  # numpy tells of a full disk in counts of items
-                raise OSError(f"{path} could not be written whole ({error}); is the disk full?") from error
+            if error.errno is None or error.errno in FULL:  # numpy tells of a full disk in counts of items
+                raise OSError(unsaved(path.name, path.parent, error, then=GOES_ON)) from error
             raise
         finally:
             partial.unlink(missing_ok=True)

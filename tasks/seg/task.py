@@ -16,7 +16,7 @@ from shared.dense.decoder import DENSE
 from shared.dense.masked import masked_mean, resize
 from shared.formats import Ask, Png
 from shared.render import overlay_labels
-from shared.task import Batch, Framing, Score, Task
+from shared.task import Batch, Framing, Legend, Score, Task
 from shared.vocabulary import Vocabulary
 from tasks.seg.boundary import TOLERANCE, beside, matches
 
@@ -201,6 +201,13 @@ class Seg(Task):
 
     def render(self, image: np.ndarray, answer: np.ndarray) -> np.ndarray:
         return overlay_labels(image, likeliest(answer).astype(np.uint8), np.asarray(self.vocabulary.colours, np.uint8))
+
+    def legend(self, answer: np.ndarray) -> Legend:
+        """The parts that cover anything; the background is the photo itself."""
+        pixels = np.bincount(likeliest(answer).astype(np.uint8).ravel(), minlength=self.channels)[: self.channels]
+        pixels[0] = 0
+        there = sorted(pixels.nonzero()[0].tolist(), key=lambda part: -pixels[part])
+        return [(self.vocabulary.names[part], self.vocabulary.colours[part]) for part in there]
 
 
 def _largest(raw: Tensor) -> Tensor:

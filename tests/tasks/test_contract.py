@@ -276,6 +276,8 @@ def test_what_is_written_can_be_read_and_what_is_drawn_is_a_picture(case, people
     drawn = case.task.render(people[0]["image"], answer)
     assert (drawn.shape, drawn.dtype) == ((*HW, 3), np.uint8)
     assert not np.array_equal(drawn, people[0]["image"])
+    legend, words = case.task.legend(answer), case.task.vocabulary
+    assert set(legend) <= set(zip(words.names, words.colours) if words else ()), "colours that have names have those of the table"
 
 
 def test_every_format_that_a_task_names_has_its_file(case, people):

@@ -263,3 +263,16 @@ def test_a_pixel_counts_as_much_as_its_teacher_was_sure():
     assert unsaid == Seg(weighted=False).loss(raw, {"seg": seg})["ce"]
     assert Seg().heeds == ()
     assert task.heeds == ("sure",)
+
+
+def test_the_legend_names_what_is_seen_in_the_colours_of_the_picture_the_largest_first():
+    task, ids = Seg(labels="sapiens28"), np.zeros((40, 40), np.uint8)
+    ids[:10], ids[10:, :10], ids[15:25, 15:25] = 7, 3, 20  # 400, 300 and 100 pixels
+    legend = task.legend(ids)
+    assert [name for name, _ in legend] == [task.vocabulary.names[part] for part in (7, 3, 20)]
+    drawn = task.render(np.zeros((40, 40, 3), np.uint8), ids)
+    for (_, colour), (row, column) in zip(legend, [(4, 20), (30, 4), (20, 20)]):
+        assert drawn[row, column] == pytest.approx(0.6 * np.array(colour), abs=1)
+    soft = F.one_hot(torch.from_numpy(ids).long(), 28).float().numpy()
+    assert task.legend(soft) == legend
+    assert task.legend(np.zeros((4, 4), np.uint8)) == [], "of nobody there are no parts"

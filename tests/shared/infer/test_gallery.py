@@ -7,10 +7,15 @@ from urllib.parse import unquote_to_bytes
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from shared.infer.cli import infer
 from shared.infer.gallery import exhibit, make_page
+from shared.infer.manifest import Manifest
+from shared.infer.predictor import Predictor
+from shared.infer.reader import find
+from shared.infer.run import run
 
 RNG = np.random.default_rng(0)
 NAMES = [
@@ -36,6 +41,7 @@ class Page(HTMLParser):
         self.folder, self.open = path.parent, []
         self.elements: list[tuple[str, dict[str, str]]] = []
         self.captions: list[str] = []
+        self.legends: list[tuple[dict[str, str], list[tuple[str, str]]]] = []  # of a list its attributes, its colours and names
         self.text = path.read_text("utf-8")
         self.feed(self.text)
         self.close()
@@ -43,6 +49,10 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag, attrs):
         self.elements.append((tag, {name: value or "" for name, value in attrs}))
+        if tag == "ul":
+            self.legends.append((self.elements[-1][1], []))
+        if tag == "i":
+            self.legends[-1][1].append((self.elements[-1][1]["style"], ""))
         if tag not in VOID:
             self.open.append(tag)
 
@@ -52,6 +62,8 @@ class Page(HTMLParser):
     def handle_data(self, data):
         if self.open[-2:] == ["figcaption", "span"]:
             self.captions.append(data)
+        if self.open[-2:] == ["ul", "li"]:
+            self.legends[-1][1][-1] = (self.legends[-1][1][-1][0], data)
 
     def of(self, tag: str) -> list[dict[str, str]]:
         return [attributes for one, attributes in self.elements if one == tag]
@@ -94,6 +106,48 @@ def test_every_pair_can_be_moved_and_changed_by_keys_and_says_what_it_is(page):
     assert all(image["alt"] for image in page.of("img"))
     assert not any("tabindex" in attributes for _, attributes in page.elements)
     assert len(page.of("option")) == 2 * len(NAMES) + 3
+
+
+def test_a_picture_whose_colours_have_names_has_a_list_of_them_that_is_seen_with_it_and_says_whose_it_is(tmp_path):
+    picture = np.zeros((30, 40, 3), np.uint8)
+    legend = [("left_<b>arm</b>", (1, 20, 255)), ("hair", (0, 0, 0))]
+    exhibit(tmp_path, 'sub/a".b', {"photo": picture, "depth": picture, "seg": picture}, legends={"seg": legend, "depth": []})
+    exhibit(tmp_path, "alone", {"photo": picture, "seg": picture}, legends={"seg": legend[:1]})
+    exhibit(tmp_path, "nobody", {"photo": picture, "seg": picture}, legends={"seg": legend})
+    exhibit(tmp_path, "nobody", {"photo": picture, "seg": picture}, legends={"seg": []})
+    exhibit(tmp_path, "older", {"photo": picture, "seg": picture})
+    page = Page(make_page(tmp_path))
+    entries = [("background: rgb(1 20 255)", "left <b>arm</b>"), ("background: rgb(0 0 0)", "hair")]
+    assert [found for _, found in page.legends] == [entries[:1], entries]
+    (alone, _), (hidden, _) = page.legends
+    assert alone["aria-label"] == "Colours of seg in alone"
+    assert hidden["aria-label"] == 'Colours of seg in sub/a".b'
+    assert (alone["data-of"], hidden["data-of"]) == ("seg", "seg")
+    assert "hidden" not in alone
+    assert "hidden" in hidden, "depth is shown first"
+
+
+def test_a_run_names_the_parts_of_each_photo_the_largest_first(trained, tmp_path):
+    predictor, out = Predictor.load(trained, device="cpu", only=["seg", "depth"]), tmp_path / "out"
+    words = predictor.tasks[0].vocabulary
+    assert words is not None
+    with torch.no_grad():  # two iterations teach that all is background; noise decides between the others
+        for bias in predictor.model.parameters():
+            if bias.shape == (28,):
+                bias[0] -= 1000
+    Image.fromarray(RNG.integers(0, 256, (30, 20, 3), dtype=np.uint8)).save(tmp_path / "one.png")
+    out.mkdir()
+    for _ in range(2):
+        assert run(predictor, find([tmp_path / "one.png"]), out, gallery=True, manifest=Manifest(out, {})) == {}
+        with Image.open(out / "one.seg.png") as ids:
+            counts = np.bincount(np.array(ids).ravel(), minlength=28)
+        there = [part for part in np.argsort(-counts, kind="stable") if part and counts[part]]
+        assert len(there) > 1
+        ((attributes, entries),) = Page(out / "gallery.html").legends
+        assert attributes["aria-label"] == "Colours of seg in one"
+        assert [name for _, name in entries] == [words.names[part].replace("_", " ") for part in there]
+        assert [colour for colour, _ in entries] == ["background: rgb({} {} {})".format(*words.colours[part]) for part in there]
+        (out / "gallery_files" / "one.seg.json").unlink()  # one that is gone is made again
 
 
 def test_pictures_are_1600_pixels_at_most_and_small_ones_as_they_are(tmp_path):

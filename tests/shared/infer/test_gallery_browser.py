@@ -22,6 +22,7 @@ from shared.infer.gallery import exhibit, make_page
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome", "chrome-headless-shell", "headless_shell")
 ALONE = ("--headless", "--no-sandbox", "--disable-gpu", "--no-zygote", "--no-first-run", "--remote-debugging-pipe")
 PATIENCE_S = 120
+LEGEND = [(f"part_{number}", (number, 0, 200)) for number in range(28)]
 SIZES = {"wide": (300, 900), "tall": (1500, 400), "tiny": (40, 30)}
 
 
@@ -110,7 +111,8 @@ def tab(tmp_path_factory) -> Iterator[Tab]:
     folder = tmp_path_factory.mktemp("gallery")
     for name, hw in SIZES.items():
         photo = np.zeros((*hw, 3), np.uint8)
-        exhibit(folder, f"sub/{name} #1", {"photo": photo + 50, "depth": photo + 150, "seg": photo + 250})
+        pictures = {"photo": photo + 50, "depth": photo + 150, "seg": photo + 250}
+        exhibit(folder, f"sub/{name} #1", pictures, legends={"seg": LEGEND})
     tab = Tab(command, tmp_path_factory.mktemp("profile"))
     try:
         tab.attach()
@@ -173,9 +175,11 @@ def test_the_keys_move_it_and_choose(tab):
     tab.find("document.querySelector('figcaption select').focus()")
     shown = "document.querySelector('figure .right').textContent + ' ' + document.querySelector('figure .answer').src"
     assert tab.find(shown).split()[0] == "depth"
+    assert box(tab, ".legend")[3] == 0, "it is that of another picture"
     tab.press("ArrowDown", 40)
     assert tab.find(shown).split()[0] == "seg"
     assert tab.find(shown).endswith(".seg.jpg")
+    assert box(tab, ".legend")[3] > 0
     tab.press("Tab", 9)
     assert tab.find("document.activeElement.type") == "range", "the slider comes next"
     before = at(tab)
@@ -190,6 +194,15 @@ def test_one_list_changes_all_of_them(tab):
         tab.press("ArrowDown", 40)
     assert tab.find("[...document.querySelectorAll('.answer')].map(one => one.src.split('.').at(-2))") == ["seg"] * 3
     assert tab.find("[...document.querySelectorAll('figcaption select')].map(one => one.selectedIndex)") == [1, 1, 1]
+
+
+def test_what_the_colours_are_called_stands_under_their_picture(tab):
+    assert all(box(tab, ".legend", number)[3] > 0 for number in range(len(SIZES))), "seg is shown by now"
+    edges = "['.pair', '.legend'].map(one => document.querySelector(one).getBoundingClientRect())"
+    assert tab.find(f"(([picture, legend]) => legend.top - picture.bottom)({edges})") > 0
+    assert box(tab, ".legend i")[2:] == pytest.approx([12.0, 12.0], abs=1.5)
+    assert tab.find("getComputedStyle(document.querySelectorAll('.legend i')[5]).backgroundColor") == "rgb(5, 0, 200)"
+    assert tab.find("document.querySelector('.legend li').innerText") == "part 0"
 
 
 def test_nothing_was_asked_from_anywhere_else_and_nothing_went_wrong(tab):

@@ -90,12 +90,42 @@ def test_bytes_that_are_not_those_of_the_index_cost_one_photo(small_shards, tmp_
     assert "not those that the index of the shard tells of" in str(reads[1].wrong)
 
 
+def without_images(folder: Path) -> Path:
+    """A shard of boxes alone."""
+    (folder / "note.json").write_text(json.dumps({"box": [0, 0, 1, 1]}))
+    with tarfile.open(folder / "empty.tar", "w") as tar:
+        tar.add(folder / "note.json", "a.json")
+    return folder / "empty.tar"
+
+
 def test_a_shard_without_images_and_one_that_is_none_are_sentences(tmp_path):
-    (tmp_path / "note.json").write_text(json.dumps({"box": [0, 0, 1, 1]}))
-    with tarfile.open(tmp_path / "empty.tar", "w") as tar:
-        tar.add(tmp_path / "note.json", "a.json")
+    without_images(tmp_path)
     with pytest.raises(ValueError, match="holds no image"):
         find([tmp_path / "empty.tar"])
     (tmp_path / "text.tar").write_text("no archive " * 100)
     with pytest.raises(ValueError, match="is not a readable tar file"):
         find([tmp_path / "text.tar"])
+    with pytest.raises(ValueError, match="holds no image"):
+        find([tmp_path])
+
+
+def test_shards_without_images_among_photos_cost_a_sentence_each_and_the_rest_is_answered(loose, trained, tmp_path, called, capsys):
+    folder, out = tmp_path / "photos", tmp_path / "out"
+    folder.mkdir()
+    for name in ("a", "z"):
+        shutil.copy(sorted(loose.iterdir())[0], folder / f"{name}.jpg")
+    without_images(folder)
+    (folder / "text.tar").write_text("no archive " * 100)
+    given = folder, "--checkpoint", trained, "--device", "cpu", "--tasks", "pose", "--no-render", "--out", out
+    for _ in range(2):  # what failed is tried again
+        assert called(*given) == 1
+        said = capsys.readouterr().err
+        assert f"skipped: {folder / 'empty.tar'} is a shard that holds no image; those of its members" in said
+        assert f"skipped: {folder / 'text.tar'} is not a readable tar file" in said
+        assert "Traceback" not in said
+    assert {path.name for path in out.glob("*.json")} == {"a.pose.json", "z.pose.json"}
+    lines = [json.loads(line) for line in (out / "manifest.jsonl").read_text().splitlines()]
+    assert {line["name"]: line["status"] for line in lines} == {"a": "done", "empty": "failed", "text": "failed", "z": "done"}
+    assert len(lines) == 6
+    assert called(folder / "empty.tar", *given[1:]) == 2
+    assert capsys.readouterr().err.startswith("error: ")
