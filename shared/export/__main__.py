@@ -15,6 +15,7 @@ from shared import builtin, checkpoint
 from shared.dense.model import DenseModel
 from shared.export.write import OPSETS, export
 from shared.exported import DATA
+from shared.room import told
 
 log = logging.getLogger(__name__)
 EXAMPLES = """examples:
@@ -57,24 +58,29 @@ def main(arguments: Sequence[str] | None = None) -> None:
         action="store_true",
         help="of .onnx: whole numbers of 8 bits in linear layers, for ONNX Runtime on processors: smaller, faster, nearly the same",
     )
-    parser.add_argument("--opset", type=int, choices=range(OPSETS[0], OPSETS[1] + 1), default=OPSETS[0], metavar="N",
-                        help="of ONNX, 18 to 23; 23 keeps attention as one operator (default: %(default)s)")  # fmt: skip
-    told = parser.parse_args(arguments)
+    parser.add_argument(
+        "--opset",
+        type=int,
+        choices=range(OPSETS[0], OPSETS[1] + 1),
+        metavar="N",
+        help=f"of .onnx, {OPSETS[0]} to {OPSETS[1]}; 23 keeps attention as one operator (default: {OPSETS[0]})",
+    )
+    options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     for noisy in ("onnxscript", "onnx_ir", "torch.onnx"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
     try:
-        model, about = _model(told.checkpoint, told.tasks, told.size, told.batch)
-        apart = export(model, about, told.target, batch=told.batch, raw=told.raw, opset=told.opset, int8=told.int8)
+        model, about = _model(options.checkpoint, options.tasks, options.size, options.batch)
+        apart = export(model, about, options.target, batch=options.batch, raw=options.raw, opset=options.opset, int8=options.int8)
     except (ValueError, OSError) as error:
-        parser.exit(2, f"error: {error}\n")
+        parser.exit(2, f"error: {told(error, out=options.target.parent, then='run it again, or write elsewhere')}\n")
     for name, one in apart.items():
         log.info("%s: %s", name, one)
-    beside = told.target.with_name(told.target.name + DATA)
-    size = sum(file.stat().st_size for file in (told.target, beside) if file.exists())
+    beside = options.target.with_name(options.target.name + DATA)
+    size = sum(file.stat().st_size for file in (options.target, beside) if file.exists())
     log.info(
         "%s: %.1f MB%s",
-        told.target,
+        options.target,
         size / 1e6,
         f", most of it in {beside.name}, which has to lie beside it" if beside.exists() else "",
     )

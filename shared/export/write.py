@@ -35,7 +35,7 @@ def export(
     *,
     batch: int | None = None,
     raw: bool = False,
-    opset: int = OPSETS[0],
+    opset: int | None = None,
     int8: bool = False,
 ) -> dict[str, Difference]:
     """Write a model, compare, and only then give the file its name.
@@ -46,7 +46,7 @@ def export(
         path: .onnx or .pt2.
         batch: pictures at a time; None: any number.
         raw: see `Graph`.
-        opset: of ONNX.
+        opset: of ONNX; None: 18.
         int8: weights of linear layers in whole numbers, and pictures in each layer as they come (ONNX Runtime's dynamic
             quantisation). What is rounded is compared with the model once more, and may be off by more.
 
@@ -56,7 +56,7 @@ def export(
     Raises:
         ValueError: the file would answer something else; or there is no such kind of file, or what writes it is missing.
     """
-    _refuse(path, int8)
+    _refuse(path, int8=int8, opset=opset)
     graph = Graph(model.eval().requires_grad_(False), raw=raw)
     names = [task.name for task in model.tasks]
     shown = pictures(batch or 2, model)
@@ -81,7 +81,7 @@ def export(
     with _appearing(path) as unfinished, TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as aside:
         exact = Path(aside) / f"exact{path.suffix}" if int8 else unfinished
         log.info("writing %s", path)
-        write(program, names, exact, text, opset)
+        write(program, names, exact, text, opset or OPSETS[0])
         del program
         log.info("comparing its answers with the model's")
         apart = compared(exact, EXACT)
@@ -92,17 +92,16 @@ def export(
     return apart
 
 
-def _refuse(path: Path, int8: bool) -> None:
+def _refuse(path: Path, *, int8: bool, opset: int | None) -> None:
     if path.suffix not in SUFFIXES:
         raise ValueError(f"{path.name} has no suffix that says what to write; name it .onnx, or .pt2 for PyTorch alone")
     missing = [name for name in NEEDED if path.suffix == ".onnx" and find_spec(name) is None]
     if missing:
         what = f"to write {path.name} takes {', '.join(missing)}"
         raise ValueError(f"{what}; install them with pip install 'vitruvian[export]', or write a .pt2")
-    if int8 and path.suffix != ".onnx":
-        raise ValueError(
-            f"--int8 is for .onnx, which ONNX Runtime runs; name it {path.with_suffix('.onnx').name}, or leave --int8 out"
-        )
+    wrong = [option for option, given in (("--int8", int8), ("--opset", opset is not None)) if given and path.suffix != ".onnx"]
+    if wrong:
+        raise ValueError(f"{wrong[0]} is for .onnx; name it {path.with_suffix('.onnx').name}, or leave {wrong[0]} out")
 
 
 @contextmanager

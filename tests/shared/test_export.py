@@ -1,5 +1,6 @@
 """An exported file answers what the model answers, to whoever runs it, with any number of pictures; else there is no file."""
 
+import errno
 import json
 import re
 from pathlib import Path
@@ -24,6 +25,7 @@ from shared.vit.position import resample
 from tasks.pose.heatmap import gaussians, peaks
 
 ROOT = Path(__file__).parents[2]
+onnx = pytest.importorskip("onnx", reason="the extra `export` is not installed")
 onnxruntime = pytest.importorskip("onnxruntime", reason="the extra `export` is not installed")
 DENSE = {"type": "shared.dense.model.DenseModel", "decoder": {"type": "shared.dense.decoder.Spec", "up": [8, 8], "refine": [8]}}
 SEG = {"type": "tasks.seg.task.Seg", "labels": "sapiens28"}
@@ -222,7 +224,8 @@ def test_heights_of_cut_peaks_are_the_same_in_a_graph(monkeypatch):
     ("words", "said"),
     [
         (["model.tflite"], "name it .onnx, or .pt2"),
-        (["model.pt2", "--int8"], "--int8 is for .onnx, which ONNX Runtime runs; name it model.onnx"),
+        (["model.pt2", "--int8"], "--int8 is for .onnx; name it model.onnx, or leave --int8 out"),
+        (["model.pt2", "--opset", "23"], "--opset is for .onnx; name it model.onnx, or leave --opset out"),
         (["model.onnx", "--batch", "0"], "--batch 0 answers nobody"),
         (["model.onnx", "--size", "wide"], "'wide' is not a size"),
         (["model.onnx", "--size", "100x100"], "not a multiple of 12; use 96x96"),
@@ -235,6 +238,22 @@ def test_a_slip_is_a_sentence(words, said, capsys, tmp_path, monkeypatch):
     assert command(*words) == 2
     assert said in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_a_full_disk_is_a_sentence_and_leaves_nothing(capsys, tmp_path, monkeypatch):
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(write, "_write_program", full)
+    assert command(tmp_path / "model.pt2", "--tasks", "depth") == 2
+    assert "make room there, and run it again, or write elsewhere" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_newest_operators_can_be_asked_for(tmp_path):
+    model, about = described(*MODELS["Sapiens2, parts"])
+    export(model, about, tmp_path / "model.onnx", opset=23)
+    assert "Attention" in {node.op_type for node in onnx.load(tmp_path / "model.onnx").graph.node}
 
 
 def test_without_the_libraries_the_sentence_says_what_to_install(capsys, tmp_path, monkeypatch):
