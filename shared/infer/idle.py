@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from shared.data.photo import Found
+from shared.exported import Exported
 from shared.formats import Ask
 from shared.infer.modes import composable
 from shared.infer.predictor import Predictor
@@ -39,6 +40,10 @@ def idle(given: Mapping[str, Any], predictor: Predictor, ask: Ask, photos: Seque
         "zoom": (mode == "tiles", "it is for --mode tiles"),
         "flip": (not _flipped(given, predictor), "the official preset averages with the mirror image anyway"),
         "focal": (clouds or any(task.canonical for task in tasks), "it is for metric depth, and for --formats ply of depth"),
+        "precision": (
+            not isinstance(predictor.model, Exported),
+            "an exported model computes in the precision that it was written in",
+        ),
         "span": (any(task.relative for task in clouds), "it is for --formats ply of relative depth"),
         "smooth": (films and points, "it is for the points of pose, which this run does not answer" if films else VIDEOS),
         "smooth_maps": (films, VIDEOS),

@@ -11,6 +11,8 @@ from shared.engine.backbones import loaded
 from shared.engine.evaluate import run
 from shared.engine.session import Session
 from shared.export.__main__ import main
+from shared.formats import Ask
+from shared.infer.idle import idle
 from shared.infer.predictor import Predictor
 
 onnx = pytest.importorskip("onnx", reason="the extra `export` is not installed")
@@ -85,6 +87,12 @@ def test_it_holds_no_weights_that_could_be_moved_or_lowered(raw):
     assert model.half().to("cpu") is model
     assert not any(weight.numel() for weight in model.parameters() if not weight.is_meta)
     assert about["answers"] == "raw"
+
+
+def test_a_precision_changes_nothing_and_that_is_told(raw, trained):
+    told = {path: idle({"precision": "bf16"}, Predictor.load(path, device="cpu"), Ask(), []) for path in (raw, trained)}
+    why = "an exported model computes in the precision that it was written in"
+    assert told == {raw: [f"--precision bf16 changes nothing here: {why}"], trained: []}
 
 
 def test_another_size_is_a_sentence(raw, person):
