@@ -12,7 +12,7 @@ from itertools import count
 from math import isfinite
 from pathlib import Path
 from queue import Full, Queue
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import cv2
 import numpy as np
@@ -184,7 +184,7 @@ def _looks(head: bytes, size: int) -> str:
 @contextmanager
 def hushed() -> Iterator[None]:
     """Without OpenCV's own words about files that cannot be opened."""
-    logging = getattr(cv2.utils, "logging", cv2)  # OpenCV 4.11 and 4.12 have both functions at the top
+    logging: Any = getattr(cv2.utils, "logging", cv2)  # OpenCV 4.11 and 4.12 have both functions at the top
     level = logging.setLogLevel(SILENT)
     try:
         yield
