@@ -178,7 +178,8 @@ def _safetensors(path: Path) -> Weights:
     try:
         with safe_open(path, "pt") as file:
             text = (file.metadata() or {}).get(KEY)
-            return Weights(file.get_tensors(), json.loads(text) if text else None)
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a mapping: it cannot be iterated over)
+            return Weights(tensors, json.loads(text) if text else None)
     except (SafetensorError, json.JSONDecodeError, OSError) as error:
         raise ValueError(f"{path} is no safetensors file: it may be cut off; copy it again ({error})") from error
 

@@ -12,7 +12,7 @@ from itertools import count
 from math import isfinite
 from pathlib import Path
 from queue import Full, Queue
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import cv2
 import numpy as np
@@ -23,6 +23,7 @@ AHEAD = 4  # frames that wait: enough to hide decoding behind the network, 100 M
 FASTEST = 480.0  # frames a second; files that say more mean ticks of their clock
 GUESS_FPS = 30.0  # for files that do not say
 KEPT = 0.95  # share of the frames, and of the seconds, of an unharmed file: headers count roughly
+SILENT = 0  # LOG_LEVEL_SILENT, which OpenCV's releases keep in different places
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # what goes wrong is said here, in words
 
 
@@ -183,8 +184,8 @@ def _looks(head: bytes, size: int) -> str:
 @contextmanager
 def hushed() -> Iterator[None]:
     """Without OpenCV's own words about files that cannot be opened."""
-    logging = cv2.utils.logging
-    level = logging.setLogLevel(logging.LOG_LEVEL_SILENT)
+    logging: Any = getattr(cv2.utils, "logging", cv2)  # OpenCV 4.11 and 4.12 have both functions at the top
+    level = logging.setLogLevel(SILENT)
     try:
         yield
     finally:

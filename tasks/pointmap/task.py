@@ -158,7 +158,11 @@ class Pointmap(Task):
     def files(self, answer: np.ndarray) -> dict[str, Any]:
         """Points (H,W,3), NaN where the answer lies behind the camera; a cloud of at most a million of them; the focal length."""
         points = np.where(answer[..., 2:3] > 0, answer[..., :3], np.nan).astype(np.float32)
-        focal = {"focal_px": round(float(answer[..., 3].mean()), 3), "units": "metres", "axes": "x right, y down, z forward"}
+        focal = {
+            "focal_px": round(float(answer[..., 3].mean(dtype=np.float64)), 3),
+            "units": "metres",
+            "axes": "x right, y down, z forward",
+        }
         return {"pointmap.npy": points, "pointmap.ply": thinned(points), "pointmap.json": focal}
 
     def render(self, image: np.ndarray, answer: np.ndarray) -> np.ndarray:

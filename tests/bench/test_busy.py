@@ -45,6 +45,7 @@ def test_a_device_of_which_nothing_was_seen_has_no_share():
     assert all(map(math.isnan, shares([])))
 
 
+@pytest.mark.filterwarnings("ignore:Warning. Profiler clears events:UserWarning")  # of torch 2.11, in the first cycle already
 def test_a_device_that_waits_is_less_busy_than_one_that_does_not():
     def work(pause_s: float) -> None:
         for _ in range(8):
