@@ -89,6 +89,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _model(path: str | None, tasks: str | None, size: str | None, batch: int | None) -> tuple[DenseModel, dict[str, Any]]:
     if batch is not None and batch < 1:
         raise ValueError(f"--batch {batch} answers nobody; write how many pictures come at a time, 1 or more")
+    if path is not None and path.endswith(".onnx"):
+        raise ValueError(f"{path} is exported already; give the checkpoint that it was made of")
     model, about = checkpoint.load(path or builtin.path())
     if not isinstance(model, DenseModel):
         raise ValueError(f"{path} holds a {type(model).__name__}, which answers nothing; fine-tune it first (init={path})")

@@ -118,18 +118,15 @@ def _appearing(path: Path) -> Iterator[Path]:
 
 
 def _write_onnx(program: Any, names: Sequence[str], path: Path, text: str, opset: int) -> None:
+    free = ({0: "batch"},) if program.range_constraints else None  # its name in the file
+    how = {"input_names": ["image"], "output_names": list(names), "opset_version": opset, "dynamic_shapes": free}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the exporter's own making, about versions of its operators
-        free = ({0: "batch"},) if program.range_constraints else None  # its name in the file
-        found = torch.onnx.export(
-            program,
-            dynamo=True,
-            input_names=["image"],
-            output_names=list(names),
-            opset_version=opset,
-            dynamic_shapes=free,
-            verbose=False,
-        )
+        try:
+            found = torch.onnx.export(program, dynamo=True, verbose=False, **how)
+        except torch.onnx.errors.OnnxExporterError as error:
+            why = str(error.__cause__ or error).strip().splitlines()[0]
+            raise ValueError(f"this model cannot be written as ONNX ({why}); write a .pt2 instead") from error
     assert found is not None
     found.model.metadata_props[KEY] = text
     inside = sum(tensor.nbytes for tensor in program.state_dict.values()) <= TOGETHER

@@ -230,6 +230,7 @@ def test_heights_of_cut_peaks_are_the_same_in_a_graph(monkeypatch):
         (["model.onnx", "--size", "wide"], "'wide' is not a size"),
         (["model.onnx", "--size", "100x100"], "not a multiple of 12; use 96x96"),
         (["model.onnx", "--tasks", "pointmap"], "it answers seg, depth, normal, pose, not pointmap"),
+        (["model.onnx", "--checkpoint", "other.onnx"], "other.onnx is exported already; give the checkpoint"),
         (["model.onnx", "--checkpoint", "nowhere.safetensors"], "there is no checkpoint nowhere.safetensors"),
     ],
 )
@@ -247,6 +248,14 @@ def test_a_full_disk_is_a_sentence_and_leaves_nothing(capsys, tmp_path, monkeypa
     monkeypatch.setattr(write, "_write_program", full)
     assert command(tmp_path / "model.pt2", "--tasks", "depth") == 2
     assert "make room there, and run it again, or write elsewhere" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_onnx_cannot_say_is_a_sentence(tmp_path, monkeypatch):
+    model, about = described(*MODELS["Sapiens2, parts"])
+    monkeypatch.setattr(model.decoders["seg"], "forward", lambda x: x[:, :28] * torch.linalg.svdvals(x)[:, :28, :1, None])
+    with pytest.raises(ValueError, match=r"this model cannot be written as ONNX \(.*svd.*\); write a \.pt2 instead"):
+        export(model, about, tmp_path / "model.onnx", raw=True)
     assert not list(tmp_path.iterdir())
 
 
