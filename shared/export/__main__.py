@@ -37,9 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog=EXAMPLES,
     )
-    parser.add_argument(
-        "target", metavar="FILE", type=Path, help=".onnx (ONNX Runtime, TensorRT, OpenVINO, ...) or .pt2 (torch.export)"
-    )
+    parser.add_argument("target", metavar="FILE", type=Path, help=".onnx (ONNX Runtime, OpenVINO, ...) or .pt2 (torch.export)")
     parser.add_argument(
         "--checkpoint",
         metavar="FILE",
