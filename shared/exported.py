@@ -1,10 +1,11 @@
 """A file that `shared.export` wrote, in the place of the model that it was: predictor and scores run it as they run weights.
 
-ONNX Runtime computes; an .onnx that came from elsewhere is refused. Letters: B batch, H W pixels.
+ONNX Runtime computes, or OpenVINO where it is installed and bf16 is asked for; an .onnx that came from elsewhere is refused.
+Letters: B batch, H W pixels.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -23,10 +24,18 @@ class Exported(DenseModel):
     """uint8 RGB (B,3,H,W) of the file's size -> raw answers by task name, in whatever precision the file computes.
 
     It has the shape of the model that was exported, and none of its weights.
+
+    Attributes:
+        session: what computes; has the `run` of ONNX Runtime.
+        path: of the file.
+        count: pictures at a time, always; None: any number.
+        lowered: `lower` had an effect.
     """
 
-    session: Any  # of ONNX Runtime
+    session: Any
     path: Path
+    count: int | None
+    lowered = False
 
     def forward(self, image: Tensor, *, only: Sequence[str] | None = None, fork: Fork | None = None) -> dict[str, Tensor]:
         """Raw answers; `only` leaves others out, though the file computes them.
@@ -41,13 +50,16 @@ class Exported(DenseModel):
             raise ValueError(f"{self.path} was exported for pictures of {size[0]}x{size[1]}, and is shown "
                              f"{image.shape[2]}x{image.shape[3]}; leave --size out, or export it for that size")  # fmt: skip
         names = [task.name for task in self.tasks] if only is None else list(only)
-        most = self.session.get_inputs()[0].shape[0]  # a number, or the name of what may be any
-        pieces = [image] if not isinstance(most, int) else image.split(most)
-        found = [run(self.session, piece, names, count=most if isinstance(most, int) else None) for piece in pieces]
+        pieces = [image] if self.count is None else image.split(self.count)
+        found = [run(self.session, piece, names, count=self.count) for piece in pieces]
         return {name: torch.cat(answers).to(image.device) for name, answers in zip(names, zip(*found))}
 
     def lower(self, dtype: torch.dtype) -> None:
-        """Nothing: the file's precision is its own."""
+        """From now on OpenVINO computes, in that precision; where it is not installed, and on GPUs, the file's precision stays."""
+        if self.lowered or dtype is not torch.bfloat16 or find_spec("openvino") is None:
+            return
+        if "CUDAExecutionProvider" not in self.session.get_providers():
+            self.session, self.lowered = OpenVino(self.path), True
 
     def _apply(self, fn: Any, recurse: bool = True) -> "Exported":
         return self  # no weights that could be moved or cast
@@ -72,7 +84,8 @@ def load(path: Path, device: torch.device) -> tuple[Exported, dict[str, Any]]:
         raise ValueError(f"{path} holds a model with final answers for pictures of one size; export it with --raw for this")
     model = empty({**about["model"], "type": "shared.exported.Exported"})
     assert isinstance(model, Exported)
-    model.session, model.path = session, path
+    batch = session.get_inputs()[0].shape[0]  # a number, or the name of what may be any
+    model.session, model.path, model.count = session, path, batch if isinstance(batch, int) else None
     model.decoders, model.backbone.blocks = nn.ModuleDict(), nn.ModuleList()  # shapes without weights
     return model.eval(), about
 
@@ -97,6 +110,20 @@ def running(path: Path, device: torch.device | str = "cpu") -> Any:
         return onnxruntime.InferenceSession(path, options, providers=providers)
     except Exception as error:  # its errors have no common class
         raise ValueError(f"ONNX Runtime cannot read {path}: {str(error).splitlines()[0]}") from error
+
+
+class OpenVino:
+    """A file in bfloat16 on a processor, with the `run` of ONNX Runtime."""
+
+    def __init__(self, path: Path) -> None:
+        import openvino  # heavy, and only some installations have it  # type: ignore[reportMissingImports]
+
+        how = {"INFERENCE_PRECISION_HINT": "bf16", "INFERENCE_NUM_THREADS": torch.get_num_threads()}
+        self._compiled = openvino.Core().compile_model(str(path), "CPU", how)
+
+    def run(self, names: Sequence[str], shown: Mapping[str, Any]) -> list[Any]:
+        found = self._compiled(shown)
+        return [found[name] for name in names]
 
 
 def run(session: Any, image: Tensor, names: Sequence[str], *, count: int | None = None) -> list[Tensor]:

@@ -41,8 +41,8 @@ def idle(given: Mapping[str, Any], predictor: Predictor, ask: Ask, photos: Seque
         "flip": (not _flipped(given, predictor), "the official preset averages with the mirror image anyway"),
         "focal": (clouds or any(task.canonical for task in tasks), "it is for metric depth, and for --formats ply of depth"),
         "precision": (
-            not isinstance(predictor.model, Exported),
-            "an exported model computes in the precision that it was written in",
+            not isinstance(predictor.model, Exported) or predictor.model.lowered,
+            "an exported model computes in the precision that it was written in; with openvino installed bf16 is another matter",
         ),
         "span": (any(task.relative for task in clouds), "it is for --formats ply of relative depth"),
         "smooth": (films and points, "it is for the points of pose, which this run does not answer" if films else VIDEOS),
