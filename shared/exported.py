@@ -59,6 +59,7 @@ class Exported(DenseModel):
         if self.lowered or dtype is not torch.bfloat16 or find_spec("openvino") is None:
             return
         if "CUDAExecutionProvider" not in self.session.get_providers():
+            self.session = None  # its memory first
             self.session, self.lowered = OpenVino(self.path), True
 
     def _apply(self, fn: Any, recurse: bool = True) -> "Exported":
