@@ -25,7 +25,7 @@ from shared.vit.model import ViT
 from shared.vit.position import resample
 from shared.weights import FORMAT, save
 
-__all__ = ["Loaded", "device_of", "initialise", "initialise_decoders", "load", "read", "save"]
+__all__ = ["Loaded", "answering", "device_of", "initialise", "initialise_decoders", "load", "read", "save"]
 log = logging.getLogger(__name__)
 
 
@@ -78,6 +78,18 @@ def load(path: Path | str, *, device: torch.device | str = "cpu", **hints: Any) 
         raise ValueError(f"{path} has format {found}, this version reads {FORMAT}; use the version that wrote it")
     about = {**about, "model": forced(about["model"], **hints)}
     return Loaded(assemble(about["model"], state, path=path).to(device), about)
+
+
+def answering(path: Path | str, *, device: torch.device | str = "cpu") -> tuple[DenseModel, dict[str, Any]]:
+    """`load` for those who want answers, and its description.
+
+    Raises:
+        ValueError: as `load`; or it is a backbone alone, or an autoencoder.
+    """
+    model, about = load(path, device=device)
+    if not isinstance(model, DenseModel):
+        raise ValueError(f"{path} holds a {type(model).__name__}, which answers nothing; fine-tune it first (init={path})")
+    return model, about
 
 
 def read(path: Path | str, **hints: Any) -> tuple[dict[str, Any] | None, dict[str, Tensor]]:

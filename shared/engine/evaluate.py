@@ -75,9 +75,7 @@ def rows_of(
     Raises:
         ValueError: the checkpoint answers nothing, or not what this script scores; the config has no validation set.
     """
-    model, about = checkpoint.load(path, device=here.device)
-    if not isinstance(model, DenseModel):
-        raise ValueError(f"{path} holds a {type(model).__name__}, which answers nothing; fine-tune it first (init={path})")
+    model, about = checkpoint.answering(path, device=here.device)
     names = [task.name for task in model.tasks]
     if only is not None and only.name not in names:
         raise ValueError(f"{path} answers {', '.join(names)}, not {only.name}; give a checkpoint of that task")

@@ -9,7 +9,6 @@ import torch
 from shared import checkpoint
 from shared.build import build
 from shared.dense.distil import Distillation
-from shared.dense.model import DenseModel
 
 
 def teaching(options: Mapping[str, Any] | None, student: Any, device: torch.device) -> Distillation | None:
@@ -28,13 +27,6 @@ def teaching(options: Mapping[str, Any] | None, student: Any, device: torch.devi
     if not isinstance(options, Mapping) or not options.get("checkpoint"):
         raise ValueError(f"teacher={options!r} names no model; give {{'checkpoint': 'model.safetensors', 'weight': 1.0}}")
     paths = options["checkpoint"]
-    models = [_answering(path, device) for path in ([paths] if isinstance(paths, str | Path) else paths)]
+    models = [checkpoint.answering(path, device=device)[0] for path in ([paths] if isinstance(paths, str | Path) else paths)]
     rest = {name: value for name, value in options.items() if name != "checkpoint"}
     return build({**rest, "type": Distillation}, student=student, teachers=models).to(device)
-
-
-def _answering(path: str | Path, device: torch.device) -> DenseModel:
-    model, _ = checkpoint.load(path, device=device)
-    if not isinstance(model, DenseModel):
-        raise ValueError(f"{path} holds a {type(model).__name__}, which answers nothing; fine-tune it first (init={path})")
-    return model

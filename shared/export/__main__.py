@@ -5,13 +5,13 @@ What was written is run beside the model, and has its name only when both answer
 
 import argparse
 import logging
-import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from shared import builtin, checkpoint
+from shared.data.options import positive, size
 from shared.dense.model import DenseModel
 from shared.export.write import OPSETS, export
 from shared.exported import DATA
@@ -44,8 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         help="model.safetensors of a run, an official file or hf:OWNER/REPO (default: the built-in model)",
     )
     parser.add_argument("--tasks", metavar="A,B", help="answer these only, for example seg,depth (default: all that it answers)")
-    parser.add_argument("--size", metavar="HxW", help="of the network's input in pixels (default: as trained)")
-    parser.add_argument("--batch", type=int, metavar="N", help="pictures at a time, always (default: any number)")
+    parser.add_argument("--size", type=size, metavar="HxW", help="of the network's input in pixels (default: as trained)")
+    parser.add_argument("--batch", type=positive, metavar="N", help="pictures at a time, always (default: any number)")
     parser.add_argument(
         "--raw",
         action="store_true",
@@ -68,30 +68,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for noisy in ("onnxscript", "onnx_ir", "torch.onnx"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
     try:
-        model, about = _model(options.checkpoint, options.tasks, options.size, options.batch)
+        model, about = _model(options.checkpoint, options.tasks, options.size)
         apart = export(model, about, options.target, batch=options.batch, raw=options.raw, opset=options.opset, int8=options.int8)
     except (ValueError, OSError) as error:
         parser.exit(2, f"error: {told(error, out=options.target.parent, then='run it again, or write elsewhere')}\n")
     for name, one in apart.items():
         log.info("%s: %s", name, one)
     beside = options.target.with_name(options.target.name + DATA)
-    size = sum(file.stat().st_size for file in (options.target, beside) if file.exists())
+    total = sum(file.stat().st_size for file in (options.target, beside) if file.exists())
     log.info(
         "%s: %.1f MB%s",
         options.target,
-        size / 1e6,
+        total / 1e6,
         f", most of it in {beside.name}, which has to lie beside it" if beside.exists() else "",
     )
 
 
-def _model(path: str | None, tasks: str | None, size: str | None, batch: int | None) -> tuple[DenseModel, dict[str, Any]]:
-    if batch is not None and batch < 1:
-        raise ValueError(f"--batch {batch} answers nobody; write how many pictures come at a time, 1 or more")
+def _model(path: str | None, tasks: str | None, size: tuple[int, int] | None) -> tuple[DenseModel, dict[str, Any]]:
     if path is not None and path.endswith(".onnx"):
         raise ValueError(f"{path} is exported already; give the checkpoint that it was made of")
-    model, about = checkpoint.load(path or builtin.path())
-    if not isinstance(model, DenseModel):
-        raise ValueError(f"{path} holds a {type(model).__name__}, which answers nothing; fine-tune it first (init={path})")
+    model, about = checkpoint.answering(path or builtin.path())
     description = about["model"]
     chosen = [part.strip() for part in tasks.split(",")] if tasks else [task.name for task in model.tasks]
     have = {task.name: (task, described) for task, described in zip(model.tasks, description["tasks"])}
@@ -100,11 +96,8 @@ def _model(path: str | None, tasks: str | None, size: str | None, batch: int | N
     model.tasks = tuple(task for name, (task, _) in have.items() if name in chosen)
     backbone = dict(description["backbone"])
     if size is not None:
-        if not re.fullmatch(r"[1-9]\d*x[1-9]\d*", size):
-            raise ValueError(f"--size {size!r} is not a size; write height x width in pixels, for example 1024x768")
-        height, width = map(int, size.split("x"))
-        model.backbone.resize((height, width))
-        backbone["image_hw"] = [height, width]
+        model.backbone.resize(size)
+        backbone["image_hw"] = list(size)
     kept = [described for name, (_, described) in have.items() if name in chosen]
     return model, {"model": {**description, "backbone": backbone, "tasks": kept}}
 

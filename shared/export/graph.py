@@ -28,7 +28,11 @@ class Graph(nn.Module):
 
 
 def traced(graph: Graph, pictures: Tensor, *, fixed: bool) -> Any:
-    """A program of torch.export. It is traced as for training: without gradients, heads on processors take ways of their own."""
+    """A program of torch.export. It is traced as for training: without gradients, heads on processors take ways of their own.
+
+    `strict=False` runs the model's Python as it is instead of analysing it: a branch is baked in as it was taken, and whoever
+    writes the program compares it with the model on other pictures, and on another number of them.
+    """
     shapes = None if fixed else ({0: torch.export.Dim("batch", min=1, max=2**16)},)
     try:
         with torch.enable_grad():

@@ -119,9 +119,7 @@ class Predictor:
         """
         device = checkpoint.device_of(str(device))
         path, said = (builtin.path(), "the built-in model") if path is None else (path, path)
-        model, _ = checkpoint.load(path, device=device)
-        if not isinstance(model, DenseModel):
-            raise ValueError(f"{path} holds a {type(model).__name__}, which answers nothing; fine-tune it first (init={path})")
+        model, _ = checkpoint.answering(path, device=device)
         names = [task.name for task in model.tasks]
         if missing := set(only or ()) - set(names):
             raise ValueError(f"{said} answers {', '.join(names)}, not {', '.join(sorted(missing))}; give a checkpoint of that task")

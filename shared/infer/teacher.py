@@ -14,7 +14,6 @@ from shared.data.listing import FACTS
 from shared.data.shards import DamagedSample, Shards
 from shared.data.wanted import translated, translation
 from shared.dense.canonical import usual_focal_px
-from shared.dense.model import DenseModel
 from shared.infer.predictor import Predictor
 from shared.infer.taught import Least, label, refuse
 from shared.task import Task
@@ -65,9 +64,7 @@ def teachers(
     found: list[Teacher] = []
     taken: set[str] = set()
     for path in [builtin.path() if path is None else path for path in paths]:
-        model, _ = checkpoint.load(path, device=checkpoint.device_of(device))
-        if not isinstance(model, DenseModel):
-            raise ValueError(f"{path} holds a {type(model).__name__}, which answers nothing; fine-tune it first (init={path})")
+        model, _ = checkpoint.answering(path, device=checkpoint.device_of(device))
         names = [task.name for task in model.tasks]
         mine = [name for name in names if name not in taken and (only is None or name in only)]
         if not mine:

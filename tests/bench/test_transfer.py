@@ -220,6 +220,6 @@ def test_the_built_in_model_sees_more_than_whoever_does_not_look(found, name):
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-@pytest.mark.xfail(reason="0.790 against 0.818: its errors are rarer than a mean pose's, but farther", strict=True)
+@pytest.mark.xfail(reason="0.757 against 0.818: its errors are rarer than a mean pose's, but farther", strict=True)
 def test_the_built_in_model_is_seldom_far_off(found):
     assert found["builtin"]["pck 0.20"] > found["trivial"]["pck 0.20"]
